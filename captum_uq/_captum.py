@@ -1,0 +1,12 @@
+"""Every name of Captum that it does not export, in one place: a change in Captum has this address.
+
+``tests/test_captum_names.py`` tells when one of them moves.
+"""
+
+from captum.attr._utils.lrp_rules import EpsilonRule, PropagationRule
+from captum.log import log_usage
+
+__all__ = ["LEFT_ON_MODULES", "EpsilonRule", "PropagationRule", "log_usage"]
+
+LEFT_ON_MODULES = ("rule", "activations", "input", "input_ref", "output")
+"""Attributes that LRP and DeepLift set on the modules of a model, and partly leave there or delete."""

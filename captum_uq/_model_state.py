@@ -1,0 +1,100 @@
+"""Everything that a draw or a method of Captum may touch in a model, remembered and put back (law 4: no trace)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._captum import LEFT_ON_MODULES
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+"""torch offers no public way to read a module's hooks; ``tests/test_no_trace.py`` tells when these move."""
+
+
+_ATTRIBUTES = ("forward", *LEFT_ON_MODULES)
+"""What a draw (``forward``) or Captum sets on a module of the user's."""
+
+
+class ModelState:
+    """A model's flags, hooks, weights, ``requires_grad`` and LRP rules at one moment.
+
+    Weights are remembered by reference, not by value: what replaces them replaces ``.data``. Buffers, which a
+    forward in train mode may change in place, are copied if asked for.
+
+    Args:
+        model: The module to remember, with everything inside it.
+        buffers: Whether to copy the buffers' values as well.
+    """
+
+    def __init__(self, model: nn.Module, *, buffers: bool = False) -> None:
+        self._modules = list(model.modules())
+        self._flags = [module.training for module in self._modules]
+        self._hooks = [{name: dict(vars(module)[name]) for name in _HOOKS} for module in self._modules]
+        self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
+        self._tensors = [(p, p.data, p.requires_grad) for p in (*model.parameters(), *model.buffers())]
+        self._buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if buffers else []
+
+    def restore(self) -> None:
+        """Make the model what it was."""
+        for module, training in zip(self._modules, self._flags, strict=True):
+            module.training = training
+        self.restore_hooks()
+        for module, attributes in zip(self._modules, self._attributes, strict=True):
+            for name in _ATTRIBUTES:
+                vars(module).pop(name, None)
+            vars(module).update(attributes)
+        for tensor, data, requires_grad in self._tensors:
+            if tensor.data_ptr() != data.data_ptr():
+                tensor.data = data
+            if tensor.requires_grad != requires_grad:
+                tensor.requires_grad_(requires_grad)
+        with torch.no_grad():
+            for buffer, value in self._buffers:
+                buffer.copy_(value)
+
+    def restore_hooks(self) -> None:
+        """Make the hooks what they were, in place: a removable handle refers to the dictionary itself."""
+        for module, hooks in zip(self._modules, self._hooks, strict=True):
+            for name, before in hooks.items():
+                now = vars(module)[name]
+                if now.keys() != before.keys():
+                    now.clear()
+                    now.update(before)
+
+
+def _pick(attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: attributes[name] for name in names if name in attributes}
+
+
+@contextlib.contextmanager
+def preserved(model: nn.Module, *, buffers: bool = False) -> Iterator[ModelState]:
+    """Put the model back on leaving, by return or by exception."""
+    state = ModelState(model, buffers=buffers)
+    try:
+        yield state
+    finally:
+        state.restore()
+
+
+@contextlib.contextmanager
+def preserved_gradients(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Put ``requires_grad`` of the user's own tensors back on leaving; Captum sets it and may raise half-way."""
+    before = [(tensor, tensor.requires_grad) for tensor in tensors if tensor.is_leaf]
+    try:
+        yield
+    finally:
+        for tensor, requires_grad in before:
+            if tensor.requires_grad != requires_grad:
+                tensor.requires_grad_(requires_grad)

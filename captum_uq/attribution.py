@@ -1,0 +1,265 @@
+"""`StochasticAttribution`: any method of Captum, over the draws of any sampler."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from captum.attr import Attribution
+from torch import Tensor, nn
+
+from captum_uq._captum import log_usage
+from captum_uq._model_state import preserved, preserved_gradients
+from captum_uq._rng import check_seed, isolated, take_seed
+from captum_uq._trees import leaves, tree_map
+from captum_uq.distribution import DistributionAttribution
+from captum_uq.execution.loop import INDEPENDENT, SHARED, EstimatorNoise, Job, run_deterministic, run_draws
+from captum_uq.execution.method import Call, find_model, forward_in_scope, propagates_relevance
+from captum_uq.samplers.base import BoundSampler, DrawError, Sampler, exclusive, original
+
+
+class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not typed for us
+    """An attribution method whose results are distributions over the draws of a sampler.
+
+    It wraps a method as `captum.attr.NoiseTunnel` does. Within one draw every forward pass, every row of the batch
+    and every internal step of the method meets the same network.
+
+    Args:
+        attribution_method: Any attribution method of Captum.
+        sampler: Where the draws come from.
+        summary: What the result's own values are: ``"mean"``, ``"median"``, ``"percentile:5"``, ..., or
+            ``"deterministic"`` (see `captum_uq.stats.summarize`).
+
+    Raises:
+        TypeError: The method is not one of Captum's, is stochastic already, or the sampler is not a sampler.
+
+    References:
+        Bykov et al. (B-LRP), 2020, eq. 4; Fischer and Schneider (MCRP), 2020, eq. 5 to 8.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> from captum_uq import MCDropout
+        >>> import torch
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
+        >>> uq = StochasticAttribution(Saliency(model), MCDropout())
+        >>> dist = uq.attribute(torch.ones(4, 3, requires_grad=True), target=1, n_draws=20, seed=0)
+        >>> dist.shape, dist.draws.shape
+        (torch.Size([4, 3]), torch.Size([20, 4, 3]))
+    """
+
+    def __init__(
+        self, attribution_method: Attribution, sampler: Sampler, *, summary: str | Callable[[Tensor], Tensor] = "mean"
+    ) -> None:
+        if not isinstance(attribution_method, Attribution) or isinstance(attribution_method, StochasticAttribution):
+            raise TypeError(
+                "StochasticAttribution wraps an attribution method of Captum, such as IntegratedGradients(model), got "
+                f"{type(attribution_method).__name__}. A method of captum_uq is stochastic already: give it sampler=."
+            )
+        if not isinstance(sampler, Sampler):
+            raise TypeError(
+                f"The sampler is an object such as MCDropout(), got {sampler!r}. "
+                "See captum_uq.samplers for those there are."
+            )
+        self.attribution_method = attribution_method
+        self.sampler = sampler
+        self.summary = summary
+        self.get_name = attribution_method.get_name
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else the method has: its ``forward_func``, ``layer``, ``model``, ``interpolate``, ...
+
+        Raises:
+            AttributeError: The method does not have it either.
+        """
+        if name.startswith("__") or "attribution_method" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.attribution_method, name)
+
+    @property
+    def multiplies_by_inputs(self) -> bool:
+        """Whether the method multiplies by the inputs (global attribution)."""
+        return bool(self.attribution_method.multiplies_by_inputs)
+
+    def has_convergence_delta(self) -> bool:
+        """Whether the method can return a convergence delta."""
+        return bool(self.attribution_method.has_convergence_delta())
+
+    @log_usage()  # type: ignore[untyped-decorator]  # sets __wrapped__, which NoiseTunnel reads
+    def attribute(
+        self,
+        *args: Any,
+        n_draws: int | None = None,
+        seed: int | None = None,
+        estimator_seed: str = SHARED,
+        return_predictions: bool = True,
+        return_deterministic: bool = True,
+        nan_policy: str = "raise",
+        show_progress: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Attribute, once for each draw.
+
+        Args:
+            args: The method's own arguments: ``inputs``, a tensor ``(N, *F)`` or a tuple of them, and what follows.
+            n_draws: How many draws, `T`; None for the sampler's own number (100 for MC dropout).
+            seed: Seed of the draws, a non-negative integer: the same seed gives the same networks, whatever the
+                method, inputs or target, and leaves global random states alone. None takes a seed from torch's
+                global generator; the result records it.
+            estimator_seed: ``"shared"``: the method's own random numbers (LIME, KernelShap, GradientShap,
+                NoiseTunnel) are the same in all draws, so the spread is the model's. ``"independent"``: each draw
+                has others, so the spread holds both.
+            return_predictions: Whether to keep the outputs of each draw on the inputs: one forward a draw.
+            return_deterministic: Whether to attribute the network as it stands as well: the price of one draw.
+            nan_policy: ``"raise"`` on NaN or infinity in a draw, or ``"propagate"``.
+            show_progress: Whether to show a progress bar over the draws.
+            kwargs: The method's own keyword arguments: ``target``, ``baselines``, ``additional_forward_args``, ...
+
+        Returns:
+            What the method returns, every tensor a `DistributionAttribution`: a tensor, a tuple of tensors,
+            ``(attributions, delta)``, a result object.
+
+        Raises:
+            ValueError: A bad ``n_draws``, ``seed`` or ``estimator_seed``; no network found, or nothing random in it;
+                draws that are not finite or of different shapes.
+            DrawError: The network draws something that cannot be held for a draw.
+        """  # noqa: DOC502 -- some are raised further down
+        n_draws = self.sampler.default_draws if n_draws is None else n_draws
+        self.sampler.check_draws(n_draws)
+        if estimator_seed not in (SHARED, INDEPENDENT):
+            raise ValueError(f"estimator_seed is {SHARED!r} or {INDEPENDENT!r}, got {estimator_seed!r}.")
+        follows_global = seed is None
+        model = self._model()
+        if seed is not None:
+            seed = check_seed(seed)
+        elif not self.sampler.deterministic:
+            seed = take_seed()
+        call = Call(self.attribution_method, args, kwargs)
+        if show_progress and n_draws == 1 and call.accepts("show_progress"):
+            kwargs["show_progress"] = True
+        with self._undone(model, call, restore_rng=not follows_global) as bound:
+            job = Job(
+                call=call.run,
+                predict=_predictor(call) if return_predictions else None,
+                model=model,
+                bound=bound,
+                deterministic=self.sampler.deterministic,
+                seed=seed,
+                noise=EstimatorNoise(estimator_seed, seed, follows_global),
+            )
+            draws, predictions = run_draws(job, n_draws, f"{self.get_name()} draws" if show_progress else None)
+            deterministic = self._deterministic(job, draws) if return_deterministic else None
+        return self._distributions(
+            draws,
+            deterministic,
+            predictions=predictions,
+            seed=seed,
+            target=call.argument("target"),
+            nan_policy="propagate" if self.sampler.deterministic else nan_policy,
+        )
+
+    def attribute_future(self) -> None:
+        """Not implemented, as for most methods of Captum."""
+        raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+    def _model(self) -> nn.Module | None:
+        """The network to draw from.
+
+        Raises:
+            ValueError: None was found.
+        """
+        model = self.sampler.model if self.sampler.model is not None else find_model(self.attribution_method)
+        if model is None and not self.sampler.deterministic:
+            raise ValueError(
+                f"No network was found in {self.attribution_method.get_name()}: its forward function is no "
+                f"torch.nn.Module and refers to none. Give it to the sampler: {type(self.sampler).__name__}(model)."
+            )
+        return None if model is None else original(model)
+
+    @contextlib.contextmanager
+    def _undone(self, model: nn.Module | None, call: Call, restore_rng: bool) -> Iterator[BoundSampler]:
+        """The sampler at work on the model; everything is what it was on leaving, by return or by exception."""
+        with contextlib.ExitStack() as stack:
+            if model is not None:
+                stack.enter_context(exclusive(model))
+                stack.enter_context(preserved(model, buffers=not self.sampler.deterministic))
+                stack.enter_context(_eager(model, self.attribution_method))
+            stack.enter_context(preserved_gradients(list(leaves((call.args, call.kwargs)))))
+            if restore_rng:
+                stack.enter_context(isolated())
+            bound = self.sampler.bind(model if model is not None else nn.Module())
+            stack.enter_context(forward_in_scope(self.attribution_method, bound.scope))
+            with isolated():
+                self._probe(bound, call)
+            yield bound
+
+    def _probe(self, bound: BoundSampler, call: Call) -> None:
+        """Show the sampler how the network is called, before any method has its hooks in it.
+
+        Raises:
+            DrawError: The network draws something that cannot be held, or not under this method.
+        """
+        arguments = call.forward_arguments
+        if arguments is not None:
+            try:
+                bound.probe(self.forward_func, arguments, {})
+            except DrawError:
+                raise
+            except Exception:
+                pass
+        if bound.hidden_sites and propagates_relevance(self.attribution_method):
+            raise DrawError(
+                f"LRP passes relevance through modules, and {bound.hidden_sites[0]} drops out inside its own code: "
+                "relevance would not be conserved. Write the dropout as a module (nn.Dropout), or leave it out "
+                "(modules=)."
+            )
+
+    def _deterministic(self, job: Job, draws: Any) -> Any:
+        """The attribution of the network as it stands: the baseline of all three papers."""
+        return tree_map(lambda leaf: leaf[0], draws) if self.sampler.deterministic else run_deterministic(job)
+
+    def _distributions(self, draws: Any, deterministic: Any, **facts: Any) -> Any:
+        """Every tensor of the draws as a distribution."""
+        facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": self.get_name()}
+
+        def distribution(draws: Tensor, deterministic: Tensor | None = None) -> DistributionAttribution:
+            return DistributionAttribution(draws, deterministic=deterministic, **facts)
+
+        return tree_map(distribution, draws, *([] if deterministic is None else [deterministic]))
+
+
+def _predictor(call: Call) -> Callable[[], Any] | None:
+    """What runs the network on the inputs; None for a method whose inputs are not the network's."""
+    arguments = call.forward_arguments
+    if arguments is None:
+        return None
+
+    def predict() -> Any:
+        with torch.no_grad():
+            outputs = call.method.forward_func(*arguments)
+        return outputs if isinstance(outputs, Tensor) else None
+
+    return predict
+
+
+@contextlib.contextmanager
+def _eager(model: nn.Module, method: Attribution) -> Iterator[None]:
+    """Run what ``torch.compile`` compiled as it was written: compiled code has its dropout inside its kernels."""
+    modules = [method.forward_func, *model.modules()] if hasattr(method, "forward_func") else [*model.modules()]
+    if not any(_is_compiled(module) for module in modules):
+        yield
+        return
+    warnings.warn(
+        f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.",
+        stacklevel=2,
+    )
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def _is_compiled(module: Any) -> bool:
+    return isinstance(module, nn.Module) and (
+        original(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
+    )

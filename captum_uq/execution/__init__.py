@@ -1,0 +1,1 @@
+"""Execution: how the draws of one call are run. The loop is the reference."""

@@ -1,0 +1,144 @@
+"""What a method of Captum shows of itself: its model, its forward function, the arguments of one call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from captum.attr import LRP, Attribution, LayerLRP
+from torch import Tensor, nn
+
+from captum_uq.samplers.base import as_tuple
+
+_DEPTH = 3
+"""How many functions deep a model is looked for: predict -> helper -> model."""
+
+
+def find_model(method: Attribution) -> nn.Module | None:
+    """The network behind a method: its ``model``, or what its ``forward_func`` is, is bound to, or refers to.
+
+    Args:
+        method: Any attribution method.
+
+    Returns:
+        The module, or None where none is found.
+
+    Raises:
+        ValueError: The forward function refers to several networks.
+    """
+    if isinstance(getattr(method, "model", None), nn.Module):
+        return method.model  # type: ignore[no-any-return]
+    found = list(dict.fromkeys(_modules_in(getattr(method, "forward_func", None), _DEPTH)))
+    inside = {id(part) for module in found for part in module.modules() if part is not module}
+    outermost = [module for module in found if id(module) not in inside]
+    if len(outermost) > 1:
+        raise ValueError(
+            "The forward function refers to several networks, "
+            f"{', '.join(type(module).__name__ for module in outermost)}: which one is random is not for us to guess. "
+            "Give the sampler one, as in MCDropout(model)."
+        )
+    return outermost[0] if outermost else None
+
+
+def _modules_in(value: Any, depth: int) -> Iterator[nn.Module]:
+    """The modules that a forward function reaches."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif depth and isinstance(value, functools.partial):
+        yield from _modules_in((value.func, *value.args, *value.keywords.values()), depth)
+    elif depth and isinstance(value, types.MethodType):
+        yield from _modules_in((value.__self__, value.__func__), depth - 1)
+    elif depth and isinstance(value, types.FunctionType):
+        seen = inspect.getclosurevars(value)
+        known = (*seen.nonlocals.values(), *seen.globals.values(), *(value.__defaults__ or ()))
+        yield from _modules_in(known, depth - 1)
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from _modules_in(item, depth)
+    elif depth and not isinstance(value, (type, types.ModuleType, Tensor)) and callable(value):
+        yield from _modules_in(list(getattr(value, "__dict__", {}).values()), depth - 1)
+
+
+@contextlib.contextmanager
+def forward_in_scope(method: Attribution, scope: Callable[[Any], Any]) -> Iterator[None]:
+    """Have the method call its forward function in scope, where that is a function around the model.
+
+    A module tells of its calls by hooks; ``model.forward`` or ``predict(x)`` do not.
+
+    Args:
+        method: Any attribution method; the methods that it is made of are changed with it.
+        scope: Makes of the function one that opens a scope (`BoundSampler.scope`).
+    """
+    forward_func = getattr(method, "forward_func", None)
+    if forward_func is None or isinstance(forward_func, nn.Module):
+        yield
+        return
+    scoped = scope(forward_func)
+    places = list(_places(method, forward_func))
+    try:
+        for owner, name in places:
+            setattr(owner, name, scoped)
+        yield
+    finally:
+        for owner, name in places:
+            setattr(owner, name, forward_func)
+
+
+def _places(method: Attribution, forward_func: Any) -> Iterator[tuple[Attribution, str]]:
+    """Where a method and those inside it keep the forward function."""
+    for name, value in list(vars(method).items()):
+        if value is forward_func:
+            yield method, name
+        elif isinstance(value, Attribution):
+            yield from _places(value, forward_func)
+
+
+def propagates_relevance(method: Attribution) -> bool:
+    """Whether a method is Captum's LRP, or is made of it."""
+    return isinstance(method, (LRP, LayerLRP)) or any(
+        propagates_relevance(value) for value in vars(method).values() if isinstance(value, Attribution)
+    )
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a method's ``attribute``.
+
+    Attributes:
+        method: The method.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+    """
+
+    method: Attribution
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def run(self) -> Any:
+        """What Captum returns."""
+        return self.method.attribute(*self.args, **self.kwargs)
+
+    def argument(self, name: str) -> Any:
+        """The value of an argument, given by position or by name; None where it is not given."""
+        try:
+            given = inspect.signature(self.method.attribute).bind_partial(*self.args, **self.kwargs).arguments
+        except TypeError:  # Captum says it better when it is called
+            return None
+        return {**given.get("kwargs", {}), **given}.get(name)
+
+    @property
+    def forward_arguments(self) -> tuple[Any, ...] | None:
+        """What the forward function is called with on the inputs; None for a method that takes other inputs."""
+        inputs = as_tuple(self.argument("inputs"))
+        if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
+            return None
+        return (*inputs, *as_tuple(self.argument("additional_forward_args")))
+
+    def accepts(self, name: str) -> bool:
+        """Whether the method's ``attribute`` has an argument of this name."""
+        return name in inspect.signature(self.method.attribute).parameters

@@ -1,0 +1,243 @@
+"""One draw held in place: every site of the network gives, at every forward, the values of this draw."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._captum import EpsilonRule
+from captum_uq._rng import generator
+from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read, tile
+from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
+from captum_uq.samplers._rates import function_rates, override_rates
+from captum_uq.samplers._sites import Uses, around_forward, describe, scope_key
+from captum_uq.samplers.base import DrawError
+
+
+class Network(Protocol):
+    """What a held draw asks of the network it is held in."""
+
+    model: nn.Module
+    rate: float | None
+    names: dict[str, nn.Module]
+    scopes: dict[Hashable, Uses]
+    current: Any
+    ambiguous: bool
+
+    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Know the scope that begins with these arguments."""
+
+    def watched(self) -> set[str]:
+        """Names of the modules that draw, or that the probe did not see run."""
+
+
+class HeldDraw:
+    """A context inside which the model is one fixed network.
+
+    It holds no generator-based context between forwards, so `Sampler.network` can enter it for good.
+
+    Args:
+        network: The network with its sites.
+        index: Which draw.
+        seed: Seed of the draws.
+    """
+
+    def __init__(self, network: Network, index: int, seed: int) -> None:
+        self._network = network
+        self._path = (seed, index)
+        self._watched: set[str] = set()
+        self._variates: dict[Hashable, Tensor] = {}
+        self._scopes: list[_Scope] = []
+        self._last: Uses = {}
+        self._undo = ExitStack()
+
+    def __enter__(self) -> HeldDraw:
+        network = self._network
+        self._undo.callback(setattr, network, "current", network.current)
+        network.current = self
+        self._undo.callback(override_rates(list(network.names.values()), network.rate))
+        self._undo.callback(around_forward(network.model, functools.partial(self.scope, network.model)))
+        self._watch()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._undo.close()
+
+    def _watch(self) -> None:
+        """Be there when a module runs that draws, or of which it is not known."""
+        for name in sorted(self._network.watched() - self._watched - {""}):
+            module = self._network.names[name]
+            self._undo.callback(around_forward(module, self._around(name)))
+            self._undo.callback(pass_relevance(module))
+            self._watched.add(name)
+
+    @contextlib.contextmanager
+    def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
+        """A forward of the network: its modules' uses are counted from here."""
+        self._network.prepare(forward_func, args, kwargs)
+        self._watch()
+        scope = _Scope(self._network.scopes[scope_key(forward_func, args, kwargs)])
+        self._last = scope.uses
+        self._scopes.append(scope)
+        try:
+            root = self._site("") if any(scope.uses[""]) else contextlib.nullcontext()
+            with visible_kernels(), function_rates(self._network.rate), root:
+                yield
+        finally:
+            self._scopes.pop()
+        for name, calls in scope.uses.items():
+            if name and any(calls) and scope.counts[name] != len(calls):
+                raise self._control_flow(name, f"was called {scope.counts[name]} times, in the probe {len(calls)}")
+
+    def _around(self, name: str) -> Callable[[Any, Any], AbstractContextManager[None]]:
+        return lambda args, kwargs: self._site(name)
+
+    @contextlib.contextmanager
+    def _site(self, name: str) -> Iterator[None]:
+        """One use of a site: in train mode, its random operations answered by the draw."""
+        module = self._network.model if not name else self._network.names[name]
+        replay = _Replay(self, name, *self._calls(name))
+        before, module.training = module.training, True
+        try:
+            with visible_dropout(module), replay:
+                yield
+        finally:
+            module.training = before
+        if replay.position != len(replay.calls):
+            expected = len(replay.calls)
+            raise self._control_flow(name, f"drew {replay.position} random tensors, in the probe {expected}")
+
+    def _calls(self, name: str) -> tuple[int, list[RandomCall]]:
+        """Which use of a module this is, and its random calls."""
+        if not self._scopes:  # a checkpointed part runs again during the backward pass
+            recorded = self._last.get(name, [[]])
+            if len(recorded) > 1:
+                raise self._control_flow(name, "is used several times and ran outside the network's forward")
+            return 0, recorded[0]
+        scope = self._scopes[-1]
+        recorded, use = scope.uses.get(name, []), scope.counts[name]
+        scope.counts[name] += 1
+        if recorded and use >= len(recorded):
+            raise self._control_flow(name, f"was called more often than in the probe ({len(recorded)} times)")
+        return use, recorded[use] if recorded else []
+
+    def variate(self, name: str, use: int, position: int, call: RandomCall, device: torch.device) -> Tensor:
+        """The standard variate of one random call in this draw, for one row."""
+        key = (name, use, position, call.shape, device)
+        if key not in self._variates:
+            rng = generator(*self._path, name, use, position)
+            self._variates[key] = call.sample(rng).to(device)
+        return self._variates[key]
+
+    def random(self, replay: _Replay, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The value of a random operation in this draw.
+
+        Raises:
+            DrawError: It is not what the probe saw.
+        """
+        where = describe(self._network.model, replay.name)
+        call = read(func, args, kwargs, where)
+        if replay.position >= len(replay.calls):
+            raise self._control_flow(replay.name, "drew more random tensors than in the probe")
+        recorded = replay.calls[replay.position]
+        if not call.same_distribution(recorded):
+            raise DrawError(
+                f"One draw is one network, but {where} draws from a distribution that changes with the input. "
+                "Leave the module out (modules=) or give it a fixed rate."
+            )
+        variate = self.variate(replay.name, replay.use, replay.position, recorded, device_of(args, kwargs))
+        replay.position += 1
+        self._network.ambiguous |= call.shape != recorded.shape and _rows_are_mixed(call.shape, recorded.shape)
+        return deliver(func, args, kwargs, call.value(tile(variate, call.shape, where)))
+
+    def _control_flow(self, name: str, what: str) -> DrawError:
+        return DrawError(
+            f"One draw is one network, but {describe(self._network.model, name)} {what}: control flow changes the "
+            "number of random calls with the input. Leave the module out (modules=), or draw unconditionally."
+        )
+
+
+class _Scope:
+    """One forward of the network."""
+
+    def __init__(self, uses: Uses) -> None:
+        self.uses = uses
+        self.counts: Counter[str] = Counter()
+
+
+class _Replay(RandomMode):
+    """Answers the random operations of one use of a site."""
+
+    def __init__(self, draw: HeldDraw, name: str, use: int, calls: list[RandomCall]) -> None:
+        super().__init__()
+        self.draw, self.name, self.use, self.calls = draw, name, use, calls
+        self.position = 0
+
+    def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return self.draw.random(self, func, args, kwargs)
+
+
+def _rows_are_mixed(shape: tuple[int, ...], row: tuple[int, ...]) -> bool:
+    """Whether the dimension that grew held more than the rows, so that their order must be checked."""
+    return any(a != b and b > 1 for a, b in zip(shape, row, strict=True))
+
+
+def pass_relevance(module: nn.Module) -> Callable[[], None]:
+    """Let Captum's LRP carry relevance through a held dropout module.
+
+    For an ``nn.Dropout`` Captum multiplies relevance by mask / (1 - p): it then sums to a multiple of the output.
+    The held module is a diagonal linear layer, whose rule is epsilon, and is shown to Captum as such.
+
+    Args:
+        module: A site; one with modules or parameters inside is left as it is.
+
+    Returns:
+        What undoes it.
+    """
+    before = type(module)
+    if not is_plain(module) or issubclass(before, _PassesRelevance):
+        return lambda: None
+    module.__class__ = _held_class(before)  # type: ignore[arg-type]  # a class of modules is hashable
+
+    def undo() -> None:
+        module.__class__ = before
+        vars(module).pop("_held_rule", None)
+
+    return undo
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module has no modules and no parameters inside, as dropout has none."""
+    inside = next(module.children(), None) is not None or next(module.parameters(), None) is not None
+    return not inside and not isinstance(module, torch.jit.ScriptModule)
+
+
+class _PassesRelevance:
+    """A ``rule`` that survives Captum's ``del layer.rule``; the user's own comes first."""
+
+    @property
+    def rule(self) -> EpsilonRule:
+        state = vars(self)
+        if state.get("rule") is None:
+            return state.setdefault("_held_rule", EpsilonRule())
+        return state["rule"]
+
+    @rule.setter
+    def rule(self, rule: EpsilonRule) -> None:
+        vars(self)["rule"] = rule
+
+    @rule.deleter
+    def rule(self) -> None:
+        vars(self).pop("rule", None)
+
+
+@functools.cache
+def _held_class(kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"Held{kind.__name__}", (_PassesRelevance, kind), {"__module__": kind.__module__})

@@ -1,0 +1,200 @@
+"""A network whose random numbers are recorded once and replayed in every draw."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import random
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from captum_uq._model_state import ModelState, preserved
+from captum_uq._trees import first_row, leaves, tree_map
+from captum_uq.samplers._held import HeldDraw, is_plain
+from captum_uq.samplers._random_calls import WAY_OUT
+from captum_uq.samplers._rates import function_rates, override_rates
+from captum_uq.samplers._sites import Recorder, Uses, describe, drawing, module_names, random_calls, scope_key
+from captum_uq.samplers.base import BoundSampler, DrawError, NothingToDrawError, evaluation_mode
+
+
+class ReplayedNetwork(BoundSampler):
+    """The sites of one network, and its draws.
+
+    Args:
+        model: The network.
+        active: Names of the modules that may be in train mode.
+        rate: Rate of every dropout; None to keep the network's own.
+    """
+
+    def __init__(self, model: nn.Module, active: set[str], rate: float | None) -> None:
+        self.model = model
+        self.rate = rate
+        self.names = module_names(model)
+        self.scopes: dict[Hashable, Uses] = {}
+        self.current: Any = None  # the recorder or the draw that answers a scope opened by a function
+        self.ambiguous = False
+        self._active = active
+        self._checked: set[Hashable] = set()
+        self._pristine = ModelState(model)
+
+    @property
+    def hidden_sites(self) -> list[str]:  # type: ignore[override]  # known only after the probe
+        """Modules that draw in their own code, beside the modules or parameters they have."""
+        sites = sorted(drawing(self.scopes))
+        return [describe(self.model, name) for name in sites if not is_plain(self.names[name])]
+
+    def watched(self) -> set[str]:
+        """Names of the modules that draw, or that the probe did not see run."""
+        seen = {name for uses in self.scopes.values() for name in uses}
+        return drawing(self.scopes) | (self._active - seen)
+
+    def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
+        """The network as draw ``index``, in place."""
+        return HeldDraw(self, index, seed)
+
+    def scope(self, forward_func: Callable[..., Any]) -> Callable[..., Any]:
+        """``forward_func``, telling the draw when it begins and ends."""
+
+        @functools.wraps(forward_func)
+        def scoped(*args: Any, **kwargs: Any) -> Any:
+            handler = self.current
+            if handler is None:
+                return forward_func(*args, **kwargs)
+            with handler.scope(scoped, args, kwargs):
+                return forward_func(*args, **kwargs)
+
+        return scoped
+
+    def probe(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Find the sites and what they draw, by running the network on one row.
+
+        Raises:
+            NothingToDrawError: Nothing random was found.
+        """
+        args, kwargs = first_row((args, kwargs))
+        with self._bare(), _no_python_randomness(self.model):
+            found = drawing(self._record(self._active, forward_func, args, kwargs))
+            scopes = self._record(found, forward_func, args, kwargs)
+            if not drawing(scopes | self.scopes):
+                raise NothingToDrawError(self._nothing())
+            if any(call.by_element for call in random_calls(scopes)):
+                others = tree_map(_other_input, (args, kwargs))
+                self._compare(scopes, self._record(found, forward_func, *others))
+        self.scopes |= scopes
+
+    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Know the scope that begins with these arguments, and that its rows meet the same network."""
+        key = scope_key(forward_func, args, kwargs)
+        if key not in self.scopes:
+            self.probe(forward_func, args, kwargs)
+        rows = next((leaf.shape[0] for leaf in leaves((args, kwargs)) if leaf.dim()), 1)
+        if rows > 1 and key not in self._checked:
+            self._checked.add(key)
+            self._check_rows(forward_func, *first_row((args, kwargs), copies=2))
+
+    def _record(
+        self, training: set[str], forward_func: Callable[..., Any], args: Any, kwargs: Any
+    ) -> dict[Hashable, Uses]:
+        """The random calls of one forward with these modules in train mode."""
+        evaluation_mode(self.model)
+        for name in training:
+            self.names[name].training = True
+        undo, recorder = override_rates(list(self.names.values()), self.rate), Recorder(self.model)
+        before, self.current = self.current, recorder
+        try:
+            with function_rates(self.rate):
+                return recorder.record(lambda: forward_func(*args, **kwargs))
+        finally:
+            self.current = before
+            undo()
+
+    def _compare(self, scopes: dict[Hashable, Uses], others: dict[Hashable, Uses]) -> None:
+        """Refuse distributions that are not the same for another input.
+
+        Raises:
+            DrawError: One changed.
+        """
+        for key, uses in scopes.items():
+            for name, calls in uses.items():
+                pairs = zip(itertools.chain(*calls), itertools.chain(*others[key][name]), strict=True)
+                if not all(call.same_distribution(other) for call, other in pairs):
+                    raise DrawError(
+                        f"{describe(self.model, name)} draws from a distribution that depends on the input, "
+                        f"which cannot be held for a draw. {WAY_OUT}"
+                    )
+
+    def _check_rows(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        """Run two equal rows: the same network must give them the same output.
+
+        Raises:
+            DrawError: It does not.
+        """
+        self.ambiguous = False
+        with self._bare(), torch.no_grad():
+            evaluation_mode(self.model)
+            with HeldDraw(self, 0, 0):
+                output = forward_func(*args, **kwargs)
+        if self.ambiguous and _rows_differ(output):
+            raise DrawError(
+                f"One draw is one network for every row, but a random tensor of {type(self.model).__name__} does not "
+                f"keep the rows of a batch together. {WAY_OUT}"
+            )
+
+    @contextlib.contextmanager
+    def _bare(self) -> Iterator[None]:
+        """The model as it was before any method or draw touched it, for the length of a block."""
+        now = ModelState(self.model)
+        try:
+            self._pristine.restore()
+            with preserved(self.model, buffers=True):
+                yield
+        finally:
+            now.restore()
+
+    def _nothing(self) -> str:
+        every = len(self._active) == len(self.names)
+        where = "" if every else f" among {sorted(self._active)[:8]} (norms are left out)"
+        return (
+            f"MCDropout found nothing to draw in {type(self.model).__name__}: no module of it used a random number in "
+            f"train mode{where}. Give the model a dropout layer or a rate above 0 (p=), or use a sampler of weights."
+        )
+
+
+def _rows_differ(output: Any) -> bool:
+    """Whether the two equal rows of a batch got different outputs."""
+    batched = [leaf for leaf in leaves(output) if leaf.dim() and leaf.shape[0] == 2 and leaf.is_floating_point()]
+    return any(not torch.allclose(leaf[0], leaf[1], rtol=1e-3, atol=1e-5) for leaf in batched)
+
+
+def _other_input(leaf: Tensor) -> Tensor:
+    """Another input of the same kind: other numbers, or the same tokens in another order."""
+    if leaf.is_floating_point():
+        return 0.7 - leaf
+    return leaf.flip(-1) if leaf.dim() > 1 else leaf
+
+
+@contextlib.contextmanager
+def _no_python_randomness(model: nn.Module) -> Iterator[None]:
+    """Refuse a model that draws from Python's or NumPy's global generators, which cannot be seen or held.
+
+    Raises:
+        DrawError: It does.
+    """
+    before = _python_states()
+    yield
+    if _python_states() != before:
+        raise DrawError(
+            f"{type(model).__name__} draws from Python's or NumPy's global generator, which cannot be held for a "
+            "draw. Use torch's random functions in its forward."
+        )
+
+
+def _python_states() -> tuple[Any, ...]:
+    state: Any = np.random.get_state()  # noqa: NPY002 -- the legacy generator is the global one
+    return random.getstate(), bytes(state[1]), state[2]

@@ -1,0 +1,135 @@
+"""Where in a network random numbers are drawn: its sites, found by running it.
+
+A *scope* is one forward of the whole network; a *site* is a module whose own code draws random numbers; a *use*
+is one call of a module within a scope. ``(site, use, position)`` names every random number of a network, whatever
+the method that runs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import nn
+
+from captum_uq._rng import generator
+from captum_uq._trees import first_row, leaves
+from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read
+from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
+
+Uses = dict[str, list[list[RandomCall]]]
+"""For each module, for each of its uses, the random calls of its own code."""
+
+
+def scope_key(forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Hashable:
+    """What a forward looks like: through the module or a function around it, the arguments' number of rows aside."""
+    rows = leaves(first_row((args, kwargs)))
+    return isinstance(forward_func, nn.Module), tuple((tuple(leaf.shape), leaf.is_floating_point()) for leaf in rows)
+
+
+def module_names(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules by name, where compiling a part of the network does not change a name."""
+    return {name.replace("_orig_mod.", ""): module for name, module in model.named_modules()}
+
+
+class Recorder(RandomMode):
+    """Writes down the random calls of a forward, for every module and scope."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.scopes: dict[Hashable, Uses] = {}
+        self._model = model
+        self._open: list[Uses] = []
+        self._frames: list[tuple[str, list[RandomCall]]] = []
+        self._rng = generator(0, "probe")
+
+    def record(self, run: Callable[[], object]) -> dict[Hashable, Uses]:
+        """Run the network, and tell for each scope what it drew."""
+        with ExitStack() as stack:
+            for name, module in module_names(self._model).items():
+                around = functools.partial(self.scope, module) if module is self._model else self._around(name)
+                stack.callback(around_forward(module, around))
+            with torch.no_grad(), visible_kernels(), visible_dropout(self._model), self:
+                run()
+        return self.scopes
+
+    @contextlib.contextmanager
+    def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
+        """A forward of the network."""
+        self._open.append({})
+        self.scopes[scope_key(forward_func, args, kwargs)] = self._open[-1]
+        with self._site(""):
+            yield
+        self._open.pop()
+
+    def _around(self, name: str) -> Callable[[Any, Any], AbstractContextManager[None]]:
+        return lambda args, kwargs: self._site(name)
+
+    @contextlib.contextmanager
+    def _site(self, name: str) -> Iterator[None]:
+        """A call of a module: random operations are its own until it calls another."""
+        calls: list[RandomCall] = []
+        if self._open:
+            self._open[-1].setdefault(name, []).append(calls)
+        self._frames.append((name, calls))
+        yield
+        self._frames.pop()
+
+    def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Write the call down; give it a value of a generator of our own."""
+        name, calls = self._frames[-1] if self._frames else ("", [])
+        call = read(func, args, kwargs, describe(self._model, name))
+        calls.append(call)
+        return deliver(func, args, kwargs, call.value(call.sample(self._rng).to(device_of(args, kwargs))))
+
+
+def around_forward(module: nn.Module, around: Callable[[Any, Any], AbstractContextManager[None]]) -> Callable[[], None]:
+    """Have every forward of a module happen inside a context.
+
+    Not by hooks: a method of Captum may change a module's arguments in hooks of its own, and no hook sees an interrupt.
+
+    Args:
+        module: The module.
+        around: Makes the context from the forward's arguments and keyword arguments.
+
+    Returns:
+        What undoes it.
+    """
+    inner, before = module.forward, vars(module).get("forward")
+
+    @functools.wraps(inner)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with around(args, kwargs):
+            return inner(*args, **kwargs)
+
+    vars(module)["forward"] = forward
+
+    def undo() -> None:
+        vars(module).pop("forward", None)
+        if before is not None:
+            vars(module)["forward"] = before
+
+    return undo
+
+
+def describe(model: nn.Module, name: str) -> str:
+    """A module as an error names it."""
+    module = module_names(model).get(name, model)
+    return f"{type(module).__name__} {name!r}" if name else f"the forward of {type(module).__name__}"
+
+
+def drawing(scopes: dict[Hashable, Uses]) -> set[str]:
+    """The sites: names of the modules that draw something in some scope."""
+    return {name for uses in scopes.values() for name, calls in uses.items() if any(calls)}
+
+
+def random_calls(scopes: dict[Hashable, Uses]) -> Iterator[RandomCall]:
+    """Every random call of every scope."""
+    for uses in scopes.values():
+        for calls in uses.values():
+            yield from itertools.chain(*calls)

@@ -1,0 +1,207 @@
+"""The protocol: what a source of model uncertainty supplies, and what every sampler can then do."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+from torch import nn
+
+from captum_uq._model_state import preserved
+from captum_uq._rng import check_seed, isolated
+
+_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
+_LOCKS_GUARD = threading.Lock()
+
+
+class DrawError(RuntimeError):
+    """A network draws something that cannot be held for a draw, so that no draw of it is one network."""
+
+
+class NothingToDrawError(DrawError, ValueError):
+    """A sampler finds nothing random in a network: it never returns a zero spread instead (design law 5)."""
+
+
+class BoundSampler(ABC):
+    """A sampler at work on one model.
+
+    A new source supplies `draw`; the others have defaults.
+    """
+
+    hidden_sites: Sequence[str] = ()
+    """Modules that draw in their own code, where Captum's LRP cannot pass relevance on."""
+
+    def probe(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """See how the model is called, before the first draw.
+
+        Args:
+            forward_func: The model, or the function around it.
+            args: Its arguments, ``(N, *F)`` the batched tensors.
+            kwargs: Its keyword arguments.
+        """
+        return
+
+    @abstractmethod
+    def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
+        """A context inside which the model is network ``index``; leaving it undoes everything.
+
+        Every module is in eval mode when it is entered. What it draws depends on ``(seed, index)`` alone.
+        """
+
+    def scope(self, forward_func: Callable[..., Any]) -> Callable[..., Any]:
+        """``forward_func`` as it must be called within a draw, where it is a function around the model."""
+        return forward_func
+
+
+class Sampler(ABC):
+    """Where draws come from: one draw is one fixed network (design law 1).
+
+    Args:
+        model: The network to draw from; None to find it in the attribution method.
+
+    Attributes:
+        deterministic: Whether every draw is the same network.
+        default_draws: Draws taken where the user does not say how many.
+        max_draws: How many draws there are; None where there is no end.
+        kind: ``"posterior"`` where the draws approximate p(weights | data), else ``"perturbation"``.
+    """
+
+    deterministic: ClassVar[bool] = False
+    kind: ClassVar[str] = "posterior"
+    default_draws: int = 100
+    max_draws: int | None = None
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(
+                f"{type(self).__name__} draws from a torch.nn.Module, got a {type(model).__name__} as its model. "
+                "Give the module itself; options such as p= are keywords."
+            )
+        self.model = model
+
+    @abstractmethod
+    def bind(self, model: nn.Module) -> BoundSampler:
+        """This sampler at work on ``model``."""
+
+    def check_draws(self, n_draws: int) -> None:
+        """Refuse a number of draws that this sampler cannot give.
+
+        Raises:
+            ValueError: ``n_draws`` is not a positive integer, or is more than there are.
+        """
+        if isinstance(n_draws, bool) or not isinstance(n_draws, int) or n_draws < 1:
+            raise ValueError(f"n_draws is a positive integer, got {n_draws!r}. One draw is the least.")
+        if self.max_draws is not None and n_draws > self.max_draws:
+            raise ValueError(
+                f"{self!r} has {self.max_draws} draws, n_draws={n_draws} asks for more. "
+                f"Ask for {self.max_draws} or fewer."
+            )
+
+    @contextlib.contextmanager
+    def draw(
+        self,
+        index: int,
+        inputs: Any = None,
+        *,
+        seed: int = 0,
+        model: nn.Module | None = None,
+        additional_forward_args: Any = None,
+    ) -> Iterator[nn.Module]:
+        """The model itself as network ``index``, for the length of a ``with`` block.
+
+        Args:
+            index: Which draw.
+            inputs: Tensor or tuple of tensors that show the shapes, ``(N, *F)`` each, as passed to the model.
+            seed: Seed of the draws.
+            model: The network, where the sampler was made without one.
+            additional_forward_args: Further arguments of the model's forward, as in Captum.
+
+        Yields:
+            The model, inside which it is network ``index``.
+        """
+        network = self._model(model)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(exclusive(network))
+            stack.enter_context(preserved(network, buffers=True))
+            bound = self._bound(network, inputs, additional_forward_args)
+            stack.enter_context(bound.draw(index, check_seed(seed)))
+            yield network
+
+    def network(
+        self,
+        index: int,
+        inputs: Any = None,
+        *,
+        seed: int = 0,
+        model: nn.Module | None = None,
+        additional_forward_args: Any = None,
+    ) -> nn.Module:
+        """Draw ``index`` as an independent, deterministic module: the oracle (design law 2).
+
+        Plain Captum on it gives what `StochasticAttribution` gives for this draw.
+
+        Args:
+            index: Which draw.
+            inputs: Tensor or tuple of tensors that show the shapes, ``(N, *F)`` each, as passed to the model.
+            seed: Seed of the draws.
+            model: The network, where the sampler was made without one.
+            additional_forward_args: Further arguments of the model's forward, as in Captum.
+
+        Returns:
+            A deep copy of the model, in eval mode, with the draw inside.
+        """
+        network = copy.deepcopy(self._model(model))
+        context = self._bound(network, inputs, additional_forward_args).draw(index, check_seed(seed))
+        context.__enter__()
+        network.captum_uq_draw = context  # type: ignore[assignment]  # a context that is collected would undo itself
+        return network
+
+    def _model(self, model: nn.Module | None) -> nn.Module:
+        model = self.model if model is None else model
+        if model is None:
+            raise ValueError(
+                f"{type(self).__name__} does not know which network to draw from. "
+                f"Make it with one, {type(self).__name__}(model), or pass model=."
+            )
+        return original(model)
+
+    def _bound(self, model: nn.Module, inputs: Any, additional_forward_args: Any) -> BoundSampler:
+        if not self.deterministic:
+            evaluation_mode(model)
+        bound = self.bind(model)
+        if inputs is not None:
+            with isolated():
+                bound.probe(model, (*as_tuple(inputs), *as_tuple(additional_forward_args)), {})
+        return bound
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def original(model: nn.Module) -> nn.Module:
+    """The module behind ``torch.compile``'s wrapper, or the module itself."""
+    compiled_from = getattr(model, "_orig_mod", None)
+    return compiled_from if isinstance(compiled_from, nn.Module) else model
+
+
+def evaluation_mode(model: nn.Module) -> None:
+    """Switch every module to eval, past any ``train`` or ``eval`` that the user's model overrides."""
+    for module in model.modules():
+        module.training = False
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Captum's convention: a tuple stands for several arguments, None for no argument."""
+    return () if value is None else value if isinstance(value, tuple) else (value,)
+
+
+def exclusive(model: nn.Module) -> threading.RLock:
+    """The lock that makes threads take turns on a model: a draw changes it in place."""
+    with _LOCKS_GUARD:
+        return _LOCKS.setdefault(model, threading.RLock())
