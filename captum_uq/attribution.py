@@ -20,6 +20,9 @@ from captum_uq.execution.loop import INDEPENDENT, SHARED, EstimatorNoise, Job, r
 from captum_uq.execution.method import Call, find_model, forward_in_scope, propagates_relevance
 from captum_uq.samplers.base import BoundSampler, DrawError, Sampler, exclusive, original
 
+_OWN = ("attribution_method", "sampler", "summary", "get_name")
+"""Attributes of the wrapper; every other one is the method's."""
+
 
 class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not typed for us
     """An attribution method whose results are distributions over the draws of a sampler.
@@ -77,6 +80,12 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         if name.startswith("__") or "attribution_method" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(self.attribution_method, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """What is the method's is set on the method, so that setting an option works as with Captum."""
+        method = vars(self).get("attribution_method")
+        owner = self if method is None or name in _OWN or not hasattr(method, name) else method
+        object.__setattr__(owner, name, value)
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -160,8 +169,12 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             nan_policy="propagate" if self.sampler.deterministic else nan_policy,
         )
 
-    def attribute_future(self) -> None:
-        """Not implemented, as for most methods of Captum."""
+    def attribute_future(self, *args: Any, **kwargs: Any) -> None:
+        """Not implemented, as for most methods of Captum.
+
+        Raises:
+            NotImplementedError: Always.
+        """
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
 
     def _model(self) -> nn.Module | None:
@@ -184,7 +197,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         with contextlib.ExitStack() as stack:
             if model is not None:
                 stack.enter_context(exclusive(model))
-                stack.enter_context(preserved(model, buffers=not self.sampler.deterministic))
+                stack.enter_context(preserved(model, buffers=True))
                 stack.enter_context(_eager(model, self.attribution_method))
             stack.enter_context(preserved_gradients(list(leaves((call.args, call.kwargs)))))
             if restore_rng:
@@ -218,7 +231,10 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
 
     def _deterministic(self, job: Job, draws: Any) -> Any:
         """The attribution of the network as it stands: the baseline of all three papers."""
-        return tree_map(lambda leaf: leaf[0], draws) if self.sampler.deterministic else run_deterministic(job)
+        if self.sampler.deterministic:
+            return tree_map(lambda leaf: leaf[0], draws)
+        with job.bound.undrawn():
+            return run_deterministic(job)
 
     def _distributions(self, draws: Any, deterministic: Any, **facts: Any) -> Any:
         """Every tensor of the draws as a distribution."""

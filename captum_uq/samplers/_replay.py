@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from captum_uq._model_state import ModelState, preserved
 from captum_uq._trees import first_row, leaves, tree_map
-from captum_uq.samplers._held import HeldDraw, is_plain
+from captum_uq.samplers._held import HeldDraw, is_plain, pass_relevance
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
 from captum_uq.samplers._sites import Recorder, Uses, describe, drawing, module_names, random_calls, scope_key
@@ -58,6 +58,15 @@ class ReplayedNetwork(BoundSampler):
         """The network as draw ``index``, in place."""
         return HeldDraw(self, index, seed)
 
+    @contextlib.contextmanager
+    def undrawn(self) -> Iterator[None]:
+        """The sites that Captum's LRP has no rule for pass relevance on, as they do in a draw."""
+        with contextlib.ExitStack() as stack:
+            for name in drawing(self.scopes):
+                if type(self.names[name]) is not nn.Dropout:
+                    stack.callback(pass_relevance(self.names[name]))
+            yield
+
     def scope(self, forward_func: Callable[..., Any]) -> Callable[..., Any]:
         """``forward_func``, telling the draw when it begins and ends."""
 
@@ -78,8 +87,9 @@ class ReplayedNetwork(BoundSampler):
             NothingToDrawError: Nothing random was found.
         """
         args, kwargs = first_row((args, kwargs))
-        with self._bare(), _no_python_randomness(self.model):
-            found = drawing(self._record(self._active, forward_func, args, kwargs))
+        with self._bare():
+            with _no_python_randomness(self.model):
+                found = drawing(self._record(self._active, forward_func, args, kwargs))
             scopes = self._record(found, forward_func, args, kwargs)
             if not drawing(scopes | self.scopes):
                 raise NothingToDrawError(self._nothing())

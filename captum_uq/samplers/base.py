@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import threading
-import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from captum_uq._model_state import preserved
 from captum_uq._rng import check_seed, isolated
+from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
+from captum_uq.samplers._predicting import Predicting
 
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
+__all__ = [
+    "BoundSampler",
+    "DrawError",
+    "NothingToDrawError",
+    "Sampler",
+    "as_tuple",
+    "evaluation_mode",
+    "exclusive",
+    "original",
+]
 
 
 class DrawError(RuntimeError):
@@ -54,12 +62,23 @@ class BoundSampler(ABC):
         Every module is in eval mode when it is entered. What it draws depends on ``(seed, index)`` alone.
         """
 
+    def weights(self, index: int, seed: int) -> Mapping[str, Tensor] | None:
+        """All that draw ``index`` changes, where that is parameters and buffers: their values by name.
+
+        Whoever runs many draws at once stacks them. None where a draw is more than weights.
+        """
+        return None
+
+    def undrawn(self) -> AbstractContextManager[object]:
+        """A context for the attribution of the network as it stands, with nothing drawn."""
+        return contextlib.nullcontext()
+
     def scope(self, forward_func: Callable[..., Any]) -> Callable[..., Any]:
         """``forward_func`` as it must be called within a draw, where it is a function around the model."""
         return forward_func
 
 
-class Sampler(ABC):
+class Sampler(Predicting, ABC):
     """Where draws come from: one draw is one fixed network (design law 1).
 
     Args:
@@ -182,26 +201,3 @@ class Sampler(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
-
-
-def original(model: nn.Module) -> nn.Module:
-    """The module behind ``torch.compile``'s wrapper, or the module itself."""
-    compiled_from = getattr(model, "_orig_mod", None)
-    return compiled_from if isinstance(compiled_from, nn.Module) else model
-
-
-def evaluation_mode(model: nn.Module) -> None:
-    """Switch every module to eval, past any ``train`` or ``eval`` that the user's model overrides."""
-    for module in model.modules():
-        module.training = False
-
-
-def as_tuple(value: Any) -> tuple[Any, ...]:
-    """Captum's convention: a tuple stands for several arguments, None for no argument."""
-    return () if value is None else value if isinstance(value, tuple) else (value,)
-
-
-def exclusive(model: nn.Module) -> threading.RLock:
-    """The lock that makes threads take turns on a model: a draw changes it in place."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())

@@ -1,0 +1,104 @@
+"""Do the draws still predict what the network predicts?"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_MOSTLY = 0.5
+
+
+class DisagreementWarning(UserWarning):
+    """Most draws predict something else than the network that is explained."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often draws predict what the deterministic network predicts.
+
+    Attributes:
+        per_draw: Share of the inputs on which each draw agrees, shape ``(T,)``.
+        accuracy_per_draw: Accuracy of each draw, shape ``(T,)``; None without labels.
+        deterministic_accuracy: Accuracy of the network as it stands; None without labels.
+    """
+
+    per_draw: Tensor
+    accuracy_per_draw: Tensor | None = None
+    deterministic_accuracy: float | None = None
+
+    @property
+    def share(self) -> float:
+        """Share of draws and inputs that agree, in [0, 1]."""
+        return float(self.per_draw.mean())
+
+    @property
+    def accuracy(self) -> float | None:
+        """Mean accuracy of the draws; None without labels."""
+        return None if self.accuracy_per_draw is None else float(self.accuracy_per_draw.mean())
+
+    def __float__(self) -> float:
+        return self.share
+
+    def __repr__(self) -> str:
+        known = "" if self.accuracy is None else f", accuracy={self.accuracy:.3f} of {self.deterministic_accuracy:.3f}"
+        return f"Agreement({self.share:.3f} over {len(self.per_draw)} draws{known})"
+
+
+def classes_of(outputs: Tensor) -> Tensor:
+    """The predicted class of every row.
+
+    Args:
+        outputs: Outputs of a classifier, ``(..., C)``; one output is the score of class 1: the logit, or the
+            probability where all lie in [0, 1].
+
+    Returns:
+        Classes, ``(...)``.
+    """
+    if outputs.shape[-1] > 1:
+        return outputs.argmax(-1)
+    threshold = 0.5 if bool(((outputs >= 0) & (outputs <= 1)).all()) else 0.0
+    return (outputs[..., 0] > threshold).long()
+
+
+def agreement(outputs: Tensor, deterministic: Tensor, labels: Tensor | None = None) -> Agreement:
+    """Compare the draws' predictions with the deterministic network's.
+
+    Args:
+        outputs: Outputs of each draw, ``(T, N, C)``.
+        deterministic: Outputs of the network as it stands, ``(N, C)``.
+        labels: True classes, ``(N,)``.
+
+    Returns:
+        The shares.
+
+    Raises:
+        ValueError: The outputs are not those of a classifier, or the labels not one for each input.
+    """
+    if outputs.dim() != 3 or deterministic.shape != outputs.shape[1:]:
+        raise ValueError(
+            f"Agreement compares classes, so it needs outputs (T, N, C) and (N, C), got {tuple(outputs.shape)} and "
+            f"{tuple(deterministic.shape)}. For a regression, look at the variance of the predictions."
+        )
+    predicted, expected = classes_of(outputs), classes_of(deterministic)
+    per_draw = (predicted == expected).float().mean(1)
+    if labels is None:
+        return Agreement(per_draw)
+    labels = torch.as_tensor(labels, device=predicted.device)
+    if labels.shape != expected.shape:
+        raise ValueError(f"labels are one class for each of {len(expected)} inputs, got shape {tuple(labels.shape)}.")
+    return Agreement(per_draw, (predicted == labels).float().mean(1), float((expected == labels).float().mean()))
+
+
+def warn_if_low(result: Agreement, sampler: object) -> None:
+    """Warn, once a message as warnings go, where most draws predict something else."""
+    if result.share < _MOSTLY:
+        warnings.warn(
+            f"Only {result.share:.0%} of the predictions of {sampler!r} are those of the network itself: its draws "
+            "are mostly other classifiers, and their attributions explain other decisions. Make it weaker: a larger "
+            "prior precision or the last layer only (Laplace), a smaller std or rate (NoiseGrad, DropConnect).",
+            DisagreementWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,125 @@
+"""Stored networks: their weights matched, by name and shape, with the weights of the model that stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq.samplers._weights import names_of, tensors_of
+from captum_uq.samplers.base import NothingToDrawError, Sampler, original
+
+Member = nn.Module | Mapping[str, Tensor]
+"""A network, or its state dict."""
+
+_WAY_OUT = (
+    "A draw is the method's own model with other weights, so all have its architecture. Give networks of one "
+    "architecture, or explain each by itself and merge the results."
+)
+
+
+class StoredNetworks(Sampler):
+    """What the samplers of stored weights share: an oracle that does not share memory with what is stored."""
+
+    def network(self, index: int, inputs: Any = None, **options: Any) -> nn.Module:
+        """Draw ``index`` as an independent, deterministic module; see `Sampler.network`."""
+        network = super().network(index, inputs, **options)
+        for tensor in tensors_of(network).values():
+            tensor.data = tensor.data.clone()
+        return network
+
+
+def matched(model: nn.Module, member: Member, label: str, *, partial: bool = False) -> dict[str, Tensor]:
+    """The values of a stored network for the tensors of the model.
+
+    Args:
+        model: The network that stands for all.
+        member: The stored one.
+        label: What errors call it.
+        partial: Whether it may leave tensors out, which then keep the model's values.
+
+    Returns:
+        Values by their name in `tensors_of`, on the stored network's memory.
+
+    Raises:
+        ValueError: Its names or shapes are not the model's, or it holds different values for tied tensors.
+    """
+    values, names, tensors = stored_values(member), names_of(model), tensors_of(model)
+    partial = partial and not isinstance(member, nn.Module)
+    required = set() if partial else {name.replace("_orig_mod.", "") for name in model.state_dict()} & set(names)
+    missing, unknown = sorted(required - set(values)), sorted(set(values) - set(names))
+    if missing or unknown:
+        what = f"lacks {missing[:3]}" if missing else f"has {unknown[:3]} besides"
+        raise ValueError(f"{label} is not a {type(model).__name__} like the model: it {what}. {_WAY_OUT}")
+    result: dict[str, Tensor] = {}
+    for name, value in values.items():
+        own = names[name]
+        if value.shape != tensors[own].shape:
+            raise ValueError(
+                f"{label} is not a {type(model).__name__} like the model: {name} has shape {tuple(value.shape)}, "
+                f"the model's {tuple(tensors[own].shape)}. {_WAY_OUT}"
+            )
+        if own in result and not _same(result[own], value):
+            raise ValueError(f"{label} holds different values for {own} and {name}, which are one tensor in the model.")
+        result[own] = value
+    return result
+
+
+def stored_values(member: Member) -> dict[str, Tensor]:
+    """Parameters and buffers of a network under every name they have, or the tensors of a state dict.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if isinstance(member, nn.Module):
+        network = original(member)
+        every = (*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False))
+        return {name.replace("_orig_mod.", ""): tensor.data for name, tensor in every}
+    if not isinstance(member, Mapping):
+        raise TypeError(f"A stored network is a torch.nn.Module or a state dict, got {type(member).__name__}.")
+    return {
+        name.replace("_orig_mod.", ""): value.detach() for name, value in member.items() if isinstance(value, Tensor)
+    }
+
+
+def require_difference(members: Iterable[Mapping[str, Tensor]], sampler: Sampler) -> None:
+    """Refuse networks that are all the same.
+
+    Args:
+        members: Matched values; read until one differs from the first.
+        sampler: Whose they are, for the error.
+
+    Raises:
+        NothingToDrawError: No two differ.
+    """
+    networks = iter(members)
+    first = next(networks)
+    if not any(_differ(first, other) for other in networks):
+        raise NothingToDrawError(
+            f"{sampler!r} has nothing to draw: it looks for networks that differ in some weight, and all of its are "
+            "equal. Give networks trained or drawn independently."
+        )
+
+
+def member_at(members: Sequence[Any], index: int, sampler: Sampler) -> Any:
+    """The stored network of draw ``index``.
+
+    Raises:
+        ValueError: There is no such draw.
+    """
+    if not 0 <= index < len(members):
+        raise ValueError(
+            f"{sampler!r} has {len(members)} draws, 0 to {len(members) - 1}; draw {index} is none of them."
+        )
+    return members[index]
+
+
+def _differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    floating = [name for name, value in one.items() if value.is_floating_point()]
+    return one.keys() != other.keys() or not all(_same(one[name], other[name]) for name in floating)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or one.data_ptr() == other.data_ptr() or bool(torch.equal(one.cpu(), other.cpu()))

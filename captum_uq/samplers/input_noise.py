@@ -1,0 +1,152 @@
+"""Noise on the inputs: SmoothGrad's distribution, one draw of it held for a whole attribution."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from captum_uq._rng import generator
+from captum_uq._trees import first_row
+from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
+
+Argument = int | str
+
+
+class InputNoise(Sampler):
+    """Draws of a network by Gaussian noise on its inputs: network ``t`` is ``x -> model(x + std * z_t)``.
+
+    A perturbation, not a posterior: it tells how an explanation moves with the input, not what the network does not
+    know. One ``z_t``, of one row's shape, is added to every row of every forward pass of the draw, so that the steps
+    and baselines of a method meet the same shift; `captum.attr.NoiseTunnel` draws another for each row.
+
+    Args:
+        model: The network; None to find it in the attribution method.
+        std: Standard deviation, in the units of the input: a number, or one for each of ``arguments``. SmoothGrad
+            takes a tenth to a fifth of the input's range.
+        arguments: Which arguments of the model's forward get noise: positions, or names of keyword arguments. They
+            are batched tensors of floating point, ``(N, *F)``.
+
+    Raises:
+        ValueError: ``std`` is no finite number of at least 0, or there is not one for each argument.
+
+    References:
+        Smilkov et al., SmoothGrad: removing noise by adding noise, 2017.
+
+    Example:
+        >>> model = nn.Linear(3, 1, bias=False)
+        >>> network = InputNoise(model, std=0.1).network(0, seed=0)
+        >>> x = torch.zeros(2, 3)
+        >>> bool((network(x)[0] == network(x)[1]).all()), bool((network(x) == model(x)).any())
+        (True, False)
+    """
+
+    kind: ClassVar[str] = "perturbation"
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        *,
+        std: float | Sequence[float] = 0.1,
+        arguments: Argument | Sequence[Argument] = 0,
+    ) -> None:
+        super().__init__(model)
+        self.arguments = (arguments,) if isinstance(arguments, (int, str)) else tuple(arguments)
+        stds = (std,) * len(self.arguments) if isinstance(std, (int, float)) else tuple(std)
+        if len(stds) != len(self.arguments) or not all(0 <= value < math.inf for value in stds):
+            raise ValueError(
+                f"std is a finite number of at least 0, or one for each of {len(self.arguments)} arguments, "
+                f"got {std!r}."
+            )
+        self.stds = tuple(map(float, stds))
+
+    def bind(self, model: nn.Module) -> BoundSampler:
+        """The draws of ``model``.
+
+        Raises:
+            NothingToDrawError: ``std`` is 0.
+        """
+        if not any(self.stds):
+            raise NothingToDrawError(f"{self!r} has nothing to draw: it needs a standard deviation above 0.")
+        return _BoundNoise(self, model)
+
+    def __repr__(self) -> str:
+        std = self.stds[0] if len(set(self.stds)) == 1 else self.stds
+        return f"InputNoise(std={std!r}{'' if self.arguments == (0,) else f', arguments={self.arguments!r}'})"
+
+
+class _BoundNoise(BoundSampler):
+    def __init__(self, sampler: InputNoise, model: nn.Module) -> None:
+        self._sampler = sampler
+        self._model = model
+
+    def probe(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """See that the forward takes an argument that noise can be added to.
+
+        Raises:
+            NothingToDrawError: It does not.
+        """
+        args, kwargs = first_row((args, kwargs))
+        context = _NoisyForward(self._model, dict(zip(self._sampler.arguments, self._sampler.stds, strict=True)), (0,))
+        with torch.no_grad(), context:
+            forward_func(*args, **kwargs)
+        if not context.found:
+            raise NothingToDrawError(
+                f"{self._sampler!r} found nothing to draw in {type(self._model).__name__}: it looks for tensors of "
+                f"floating point among the arguments {list(self._sampler.arguments)} of its forward. Name those that "
+                "are (arguments=), or, where the inputs are tokens, use a sampler of weights such as NoiseGrad."
+            )
+
+    def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
+        """The model with this draw's noise on its inputs."""
+        stds = dict(zip(self._sampler.arguments, self._sampler.stds, strict=True))
+        return _NoisyForward(self._model, stds, (seed, index))
+
+
+class _NoisyForward(AbstractContextManager[None]):
+    """A context inside which a model's forward adds fixed noise to its arguments."""
+
+    def __init__(self, model: nn.Module, stds: dict[Argument, float], path: tuple[int, ...]) -> None:
+        self.found = False
+        self._model, self._stds, self._path = model, stds, path
+        self._noise: dict[Any, Tensor] = {}
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        self._before, inner = vars(self._model).get("forward"), self._model.forward
+
+        @functools.wraps(inner)
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            noisy_args = (self._noisy(position, value) for position, value in enumerate(args))
+            return inner(*noisy_args, **{name: self._noisy(name, value) for name, value in kwargs.items()})
+
+        vars(self._model)["forward"] = forward
+
+    def __exit__(self, *exception: object) -> None:
+        vars(self._model).pop("forward", None)
+        if self._before is not None:
+            vars(self._model)["forward"] = self._before
+
+    def _noisy(self, argument: Argument, value: Any) -> Any:
+        """An argument of the forward, with noise where it gets some."""
+        std = self._stds.get(argument, 0.0)
+        if not std or not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        self.found = True
+        return value + std * self._of_row(argument, value)
+
+    def _of_row(self, argument: Argument, value: Tensor) -> Tensor:
+        """The noise of one row, shape ``(*F)``: one for each shape."""
+        key = (argument, value.shape[1:], value.dtype, value.device)
+        if key not in self._noise:
+            seed, *index = self._path
+            rng = generator(seed, "InputNoise", *index, str(argument))
+            noise = rng.standard_normal(tuple(value.shape[1:]), dtype=np.float32)
+            self._noise[key] = torch.as_tensor(np.asarray(noise)).to(value)
+        return self._noise[key]
