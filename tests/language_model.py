@@ -15,7 +15,7 @@ class Tokenizer:
 
     def __call__(self, text: str, return_tensors: str | None = None, **kwargs: Any) -> dict[str, Any]:
         ids = self.encode(text)
-        return {"input_ids": ids}
+        return {"input_ids": ids, "offset_mapping": [(2 * i, 2 * i + 1) for i in range(len(ids))]}
 
     def encode(self, text: str, return_tensors: str | None = None, **kwargs: Any) -> Any:
         ids = [WORDS.index(word) for word in text.split()]
@@ -52,6 +52,12 @@ class Transformer(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> Output:
         hidden = self.dropout(torch.tanh(self.mix(self.embedding(input_ids))))
         return Output(self.head(hidden.cumsum(1)))
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+        return {"input_ids": input_ids}
+
+    def _update_model_kwargs_for_generation(self, outputs: Output, model_kwargs: dict[str, Any]) -> dict[str, Any]:
+        return model_kwargs
 
     def generate(self, input_ids: Tensor, max_new_tokens: int = 2, **kwargs: Any) -> Tensor:
         for _ in range(max_new_tokens):

@@ -116,8 +116,8 @@ class HeldDraw:
 
     def _calls(self, name: str) -> tuple[int, list[RandomCall]]:
         """Which use of a module this is, and its random calls."""
-        if not self._scopes:  # a checkpointed part runs again during the backward pass
-            recorded = self._last.get(name, [[]])
+        if not self._scopes:  # a checkpointed part runs again in the backward pass; a part is called by itself
+            recorded = self._known(name)
             if len(recorded) > 1:
                 raise self._control_flow(name, "is used several times and ran outside the network's forward")
             return 0, recorded[0]
@@ -127,6 +127,11 @@ class HeldDraw:
         if recorded and use >= len(recorded):
             raise self._control_flow(name, f"was called more often than in the probe ({len(recorded)} times)")
         return use, recorded[use] if recorded else []
+
+    def _known(self, name: str) -> list[list[RandomCall]]:
+        """The uses of a module in the last scope, or in one that the probe saw."""
+        scopes = (self._last, *self._network.scopes.values())
+        return next((uses[name] for uses in scopes if name in uses), [[]])
 
     def variate(self, name: str, use: int, position: int, call: RandomCall, device: torch.device) -> Tensor:
         """The standard variate of one random call in this draw, for one row."""
