@@ -289,10 +289,12 @@ def test_a_compiled_model_works_through_its_original_and_says_so(whole: bool) ->
     network, inputs = build("Dropout"), torch.randn(2, 5)
     expected = StochasticAttribution(Saliency(network), MCDropout()).attribute(inputs, target=0, n_draws=3, seed=0)
     if whole:
-        compiled = torch.compile(network, backend="eager")
+        compiled = torch.compile(build("Dropout"), backend="aot_eager")
     else:
         compiled = build("Dropout")
-        compiled.hidden = torch.compile(compiled.hidden, backend="eager")
+        compiled.dropout = torch.compile(compiled.dropout, backend="aot_eager")
+    with torch.no_grad():
+        compiled(inputs)  # compiled code, with its dropout inside, is there before the draws
     uq = StochasticAttribution(Saliency(compiled), MCDropout())
     with pytest.warns(UserWarning, match="is compiled; its draws run in eager mode"):
         dist = uq.attribute(inputs, target=0, n_draws=3, seed=0)
@@ -320,3 +322,25 @@ def test_the_probe_costs_three_rows_at_most() -> None:
         inputs, target=0, n_draws=10, seed=0, return_predictions=False, return_deterministic=False
     )
     assert sorted(rows) == [1, 1, 2] + [6] * 10
+
+
+@pytest.mark.parametrize("parts", ["uses", "modules"])
+def test_every_use_of_every_module_has_a_mask_of_its_own(parts: str) -> None:
+    """Two masks that agree would square one mask: half of the units would stay in place of a quarter."""
+    dropout = nn.Dropout(0.5)
+    network = nn.Sequential(dropout, dropout if parts == "uses" else nn.Dropout(0.5))
+    kept = torch.stack([MCDropout(network).network(t, torch.ones(1, 50), seed=0)(torch.ones(1, 50)) for t in range(40)])
+    assert 0.2 < (kept > 0).float().mean() < 0.3
+
+
+def test_the_marginals_of_a_mask_are_those_of_dropout() -> None:
+    network = nn.Sequential(nn.Dropout(0.3))
+    masks = torch.stack(
+        [MCDropout(network).network(t, torch.ones(1, 40), seed=0)(torch.ones(1, 40)) for t in range(200)]
+    )
+    assert masks.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    kept = (masks > 0).double()
+    assert kept.mean() == pytest.approx(0.7, abs=0.02)
+    correlation = torch.corrcoef(kept.flatten(1).T)
+    off_diagonal = correlation[~torch.eye(40, dtype=torch.bool)]
+    assert off_diagonal.abs().mean() < 2 / 200**0.5, "units are dropped independently"

@@ -86,6 +86,38 @@ def test_nothing_random_is_a_value_error_too() -> None:
         MCDropout(Dense(nn.Identity())).network(0, torch.ones(1, 5))
 
 
+class Repeating(Dense):
+    """Calls its dropout module as often as the function of its activation says."""
+
+    def __init__(self, times: Callable[[Tensor], int]) -> None:
+        super().__init__(nn.Dropout(0.5))
+        self.other = nn.Dropout(0.5)
+        self.times = times
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.other(self.relu(self.hidden(x)))
+        for _ in range(self.times(x)):
+            x = self.dropout(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (lambda x: 2 if len(x) == 1 else 1, "'dropout' was called 1 times, in the probe 2"),
+        (lambda x: 1 if len(x) == 1 else 2, "'dropout' was called more often than in the probe"),
+        (lambda x: 0 if len(x) == 1 else 1, "'dropout' drew more random tensors"),
+    ],
+    ids=["less often", "more often", "for the first time"],
+)
+def test_a_module_may_not_be_called_more_or_less_often_than_in_the_probe(
+    times: Callable[[Tensor], int], message: str
+) -> None:
+    uq = StochasticAttribution(Saliency(Repeating(times)), MCDropout())
+    with pytest.raises(RuntimeError, match=message):
+        uq.attribute(torch.ones(3, 5), target=0, n_draws=2, seed=0)
+
+
 def test_a_module_that_the_probe_did_not_see_may_not_draw_later() -> None:
     class Branching(Dense):
         def forward(self, x: Tensor) -> Tensor:

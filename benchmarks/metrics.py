@@ -1,0 +1,191 @@
+"""Speed, memory and variance bars of ``captum_uq.metrics``: ratios within one run, interleaved, medians.
+
+Run from the repository: ``OMP_NUM_THREADS=1 python benchmarks/metrics.py``. Quantus is compared where installed.
+"""
+
+import argparse
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import InputXGradient
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from captum_uq import MCDropout, StochasticAttribution, stats
+from captum_uq.metrics import NoisyLinearImputation, UniformNoise, pixel_flipping
+
+try:
+    import quantus
+except ImportError:
+    quantus = None
+
+MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist_t10k.npz"
+
+
+class LeNet(nn.Sequential):
+    """The network of B-LRP's MNIST experiment (Bykov et al., 2020, appendix C), for any picture of 32 x 32."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__(
+            *(nn.Conv2d(channels, 24, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(24, 48, 5), nn.ReLU()),
+            *(nn.Dropout(0.5), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1200, 240), nn.ReLU()),
+            *(nn.Dropout(0.5), nn.Linear(240, 10)),
+        )
+
+
+def tabular() -> nn.Sequential:
+    """A small network for eight columns."""
+    return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+
+
+class Counted(nn.Module):
+    """Counts the forward passes and rows of a model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.passes, self.rows = model, 0, 0
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the model."""
+        self.passes, self.rows = self.passes + 1, self.rows + len(inputs)
+        return self.model(inputs)
+
+
+def interleaved(repeats: int, **functions: Callable[[], Any]) -> dict[str, float]:
+    """Median seconds of a call, in turn, so that the machine's moods meet all; a turn lasts 20 ms or one call."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for repeat in range(repeats + 1):
+        for name, function in functions.items():
+            calls, start = 0, time.perf_counter()
+            while calls == 0 or time.perf_counter() - start < 0.02:
+                function()
+                calls += 1
+            if repeat:  # the first round warms up
+                times[name].append((time.perf_counter() - start) / calls)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+@torch.no_grad()
+def bare(model: nn.Module, shape: tuple[int, ...], rows: int, limit: int = 256) -> Callable[[], None]:
+    """The forward passes that a flipping of so many rows cannot do without."""
+    batches = [torch.randn(min(limit, rows - start), *shape) for start in range(0, rows, limit)]
+
+    @torch.no_grad()
+    def run() -> None:
+        for batch in batches:
+            model(batch)
+
+    return run
+
+
+def quantus_run(model: nn.Module, inputs: Tensor, maps: Tensor, target: Tensor, size: int) -> Callable[[], Any] | None:
+    if quantus is None:
+        return None
+    metric = quantus.PixelFlipping(features_in_step=size, normalise=False, disable_warnings=True)
+    x, y, a = inputs.numpy(), target.numpy(), maps.numpy()
+    return lambda: metric(model, x, y, a, softmax=False, device="cpu", batch_size=64)
+
+
+def speed(name: str, model: nn.Module, shape: tuple[int, ...], n: int, n_steps: int, repeats: int, bar: float) -> None:
+    inputs, maps, target = torch.randn(n, *shape), torch.randn(n, *shape), torch.randint(2, (n,))
+    size = maps[0].numel() // n_steps
+    counted = Counted(model).eval()
+    pixel_flipping(counted, inputs, maps, target=target, n_steps=n_steps)
+    functions = {
+        "ours": lambda: pixel_flipping(model, inputs, maps, target=target, n_steps=n_steps),
+        "bare": bare(model, shape, n * (n_steps + 1)),
+    }
+    peer = quantus_run(model, inputs, maps, target, size)
+    if peer:
+        functions["quantus"] = peer
+    seconds = interleaved(repeats, **functions)
+    versus = f"{seconds['quantus'] / seconds['ours']:6.2f} x Quantus (bar {bar:g})" if peer else "Quantus missing"
+    print(
+        f"{name:32s} {1e3 * seconds['ours']:8.2f} ms  {versus}  "
+        f"{seconds['ours'] / seconds['bare']:5.2f} x bare forward passes (bar 1.1)  "
+        f"{counted.passes} passes, {counted.rows} rows"
+    )
+
+
+def memory(fill: Any, name: str) -> None:
+    """Peak of live tensor memory above the start, 256 rows of 3 x 32 x 32, model activations included."""
+    model, inputs, maps = LeNet(3).eval(), torch.randn(64, 3, 32, 32), torch.randn(64, 1, 32, 32)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
+        pixel_flipping(model, inputs, maps, target=0, perturb_func=fill)
+    live = peak = 0
+    for event in trace.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            live += event.nbytes()
+            peak = max(peak, live)
+    print(f"peak extra memory, {name:22s} {peak / 2**20:8.1f} MiB (bar 100 MB), 256 rows of 3x32x32")
+
+
+def trained_lenet() -> tuple[nn.Module, Tensor, Tensor]:
+    """A LeNet after two epochs on MNIST where the data is there, and 100 pictures; else an untrained one."""
+    torch.manual_seed(0)
+    model = LeNet()
+    if not MNIST.exists():
+        print(f"{MNIST} is missing: the variance ratio is that of an untrained network on noise")
+        return model.eval(), torch.randn(100, 1, 32, 32), torch.randint(10, (100,))
+    data = np.load(MNIST)
+    images = nn.functional.pad(torch.from_numpy(data["images"]).float().unsqueeze(1) / 255, (2, 2, 2, 2))
+    images, labels = (images - 0.1) / 0.27, torch.from_numpy(data["labels"]).long()
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    for batch in torch.randperm(8000).repeat(2).split(64):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+        optimiser.step()
+    return model.eval(), images[8000:8100], labels[8000:8100]
+
+
+def common_random_numbers(seeds: int) -> None:
+    """Variance over fills of a mean difference of area, with the same fills for both maps and without."""
+    model, inputs, target = trained_lenet()
+    uq = StochasticAttribution(InputXGradient(model), MCDropout())
+    dist = uq.attribute(inputs.requires_grad_(), target=target, n_draws=50, seed=0)
+    maps = {name: stats.summarize(dist.draws, name) for name in ("mean", "percentile:25", "percentile:50")}
+    fill = UniformNoise(0.1, 0.27)
+
+    def areas(seed: int) -> dict[str, float]:
+        shared = {"target": target, "perturb_func": fill, "seed": seed, "score": "softmax"}
+        return {name: pixel_flipping(model, inputs, m, **shared).auc.mean().item() for name, m in maps.items()}
+
+    runs, others = [areas(seed) for seed in range(seeds)], [areas(1000 + seed) for seed in range(seeds)]
+    for a, b in combinations(maps, 2):
+        common = statistics.variance([run[a] - run[b] for run in runs])
+        separate = statistics.variance([run[a] - other[b] for run, other in zip(runs, others, strict=True)])
+        print(f"common random numbers, {a} - {b}: variance divided by {separate / common:.1f} (bar 10)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=40)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {arguments.repeats}")
+    lenet, small = LeNet().eval(), tabular().eval()
+    speed("LeNet, batch 64", lenet, (1, 32, 32), 64, 32, arguments.repeats, 1)
+    speed("LeNet, batch 1", lenet, (1, 32, 32), 1, 32, 5 * arguments.repeats, 4)
+    speed("tabular MLP, batch 64", small, (8,), 64, 8, 5 * arguments.repeats, 30)
+    speed("tabular MLP, batch 1024", small, (8,), 1024, 8, arguments.repeats, 30)
+    memory(None, "constant fill")
+    memory(UniformNoise(), "random fill")
+    memory(NoisyLinearImputation(), "noisy linear imputation")
+    common_random_numbers(arguments.seeds)
+    print(
+        f"whole run: peak resident {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB",
+        file=sys.stderr,
+    )
+
+
+if __name__ == "__main__":
+    main()

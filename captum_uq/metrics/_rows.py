@@ -1,0 +1,156 @@
+"""Perturbed rows, and their scores: examples and steps share forward passes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from captum_uq.metrics._scores import ScoreReader
+from captum_uq.metrics.fills import Fill
+
+__all__ = ["Forward", "PerturbFunction", "Perturbation", "score_rows"]
+
+PerturbFunction = Callable[[Any, Any], Any]
+_BLOCK_BYTES = 2**22  # rows of small inputs are built for several forward passes at a time
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """Everything that tells what row ``(example, step)`` looks like.
+
+    Attributes:
+        inputs: Tensors of shape ``(N, *F)``.
+        ranks: For each input the place of each element in the order of flipping, shape ``(N, *S)``.
+        counts: Number of features flipped after each step, shape ``(N or 1, K + 1)``.
+        insertion: Whether flipped features turn from the fill to the input, not the other way.
+        fill: What stands for a feature, or a function ``(rows, flipped) -> rows``.
+        values: For each input what the fill made for it, shape broadcastable to ``(N, *F)``.
+    """
+
+    inputs: tuple[Tensor, ...]
+    ranks: tuple[Tensor, ...]
+    counts: Tensor
+    insertion: bool
+    fill: Fill | PerturbFunction
+    values: tuple[Tensor, ...]
+
+    def rows(self, examples: Tensor, steps: Tensor) -> tuple[Tensor, ...]:
+        """Build some rows; a row depends on its example and step alone.
+
+        Args:
+            examples: Example of each row, shape ``(R,)``.
+            steps: Step of each row, shape ``(R,)``.
+
+        Returns:
+            For each input the perturbed rows, shape ``(R, *F)``.
+        """
+        counts = self.counts[0, steps] if len(self.counts) == 1 else self.counts[examples, steps]
+        originals = tuple(_of(x, examples, whole=True) for x in self.inputs)
+        flipped = tuple(self._flipped(_of(rank, examples, whole=True), counts) for rank in self.ranks)
+        if isinstance(self.fill, Fill):
+            values = (_of(value, examples) for value in self.values)
+            return tuple(map(self.fill.apply, originals, flipped, values))
+        return _call_user(self.fill, originals, flipped)
+
+    def _flipped(self, ranks: Tensor, counts: Tensor) -> Tensor:
+        counts = counts.view(-1, *[1] * (ranks.ndim - 1))
+        return ranks >= counts if self.insertion else ranks < counts
+
+
+def _of(tensor: Tensor, examples: Tensor, whole: bool = False) -> Tensor:
+    """Rows of some examples; what all examples share broadcasts unless the whole rows are wanted."""
+    if len(tensor) > 1:
+        return tensor.index_select(0, examples)
+    return tensor.expand(len(examples), *tensor.shape[1:]) if whole else tensor
+
+
+def _call_user(fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    masks = tuple(mask.expand_as(row) for mask, row in zip(flipped, rows, strict=True))
+    own = tuple(row.clone() for row in rows)  # the function may write into what it is given
+    made = fill(own, masks) if len(rows) > 1 else fill(own[0], masks[0])
+    several = made if isinstance(made, tuple) else (made,)
+    got = [(tuple(t.shape), t.dtype) if isinstance(t, Tensor) else type(t).__name__ for t in several]
+    wanted = [(tuple(t.shape), t.dtype) for t in rows]
+    if got != wanted:
+        raise ValueError(
+            f"perturb_func must return rows of the shape and dtype it was given, {wanted}, got {got}. "
+            "Its arguments are perturb_func(rows, flipped); keep what is not flipped."
+        )
+    return several
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A forward function with the additional arguments of each row.
+
+    Attributes:
+        forward_func: Called as ``forward_func(*inputs, *additional_forward_args)``.
+        additional_forward_args: Tensors of ``N`` rows follow their example, anything else is passed as it is.
+        n_examples: Number of examples ``N``.
+    """
+
+    forward_func: Callable[..., Tensor]
+    additional_forward_args: tuple[Any, ...]
+    n_examples: int
+
+    def __call__(self, rows: tuple[Tensor, ...], examples: Tensor) -> Tensor:
+        """Run the model on some rows.
+
+        Args:
+            rows: For each input a tensor ``(R, *F)``.
+            examples: Example of each row, shape ``(R,)``.
+
+        Returns:
+            The outputs, shape ``(R, *O)``.
+        """
+        return self.forward_func(*rows, *(self._follow(arg, examples) for arg in self.additional_forward_args))
+
+    def _follow(self, argument: Any, examples: Tensor) -> Any:
+        follows = isinstance(argument, Tensor) and argument.ndim > 0 and len(argument) == self.n_examples
+        return argument.index_select(0, examples.to(argument.device)) if follows else argument
+
+
+def score_rows(
+    forward: Forward,
+    perturbation: Perturbation,
+    reader: ScoreReader,
+    max_examples_per_batch: int,
+    show_progress: bool,
+) -> Tensor:
+    """Score every step of every example in as few forward passes as the limit allows.
+
+    Args:
+        forward: The model.
+        perturbation: The rows.
+        reader: The score.
+        max_examples_per_batch: Rows in a forward pass.
+        show_progress: Whether a bar counts the rows.
+
+    Returns:
+        Shape ``(N, K + 1)``.
+    """
+    n_points = perturbation.counts.shape[1]
+    n_rows = forward.n_examples * n_points
+    scores = []
+    with tqdm(total=n_rows, desc="Perturbed rows", disable=not show_progress) as bar:
+        for rows, examples in _batches(perturbation, n_points, n_rows, max_examples_per_batch):
+            scores.append(reader.read(forward(rows, examples), examples))
+            bar.update(len(examples))
+    joined = torch.cat(scores)
+    return (joined.float() if joined.dtype.itemsize < 4 else joined).view(forward.n_examples, n_points)
+
+
+def _batches(
+    perturbation: Perturbation, n_points: int, n_rows: int, limit: int
+) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    row_bytes = sum(x[0].numel() * x.element_size() for x in perturbation.inputs)
+    block = limit * max(1, _BLOCK_BYTES // (limit * row_bytes))
+    for start in range(0, n_rows, block):
+        index = torch.arange(start, min(start + block, n_rows), device=perturbation.inputs[0].device)
+        examples, steps = index // n_points, index % n_points
+        rows = perturbation.rows(examples, steps)
+        for part in range(0, len(index), limit):
+            yield tuple(row[part : part + limit] for row in rows), examples[part : part + limit]

@@ -1,0 +1,132 @@
+"""Pixel flipping: the one measure of which deletion and insertion are the two directions."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from captum_uq.metrics._features import find_features
+from captum_uq.metrics._inputs import as_tuple, check_inputs
+from captum_uq.metrics._noise import ExampleNoise
+from captum_uq.metrics._options import Baselines, Tensors, check_options, warn_of_live_layers
+from captum_uq.metrics._ordering import check_nan, rank_features, tied_fraction
+from captum_uq.metrics._rows import Forward, Perturbation, PerturbFunction, score_rows
+from captum_uq.metrics._scores import ScoreFunction, ScoreReader, Target
+from captum_uq.metrics._setup import check_scores, prepare_fill, schedule, true_fractions
+from captum_uq.metrics.curves import PerturbationCurve
+from captum_uq.metrics.fills import Fill
+
+__all__ = ["pixel_flipping"]
+
+
+@torch.no_grad()
+def pixel_flipping(
+    forward_func: Callable[..., Tensor],
+    inputs: Tensors,
+    attributions: Tensors,
+    baselines: Baselines = None,
+    additional_forward_args: Any = None,
+    target: Target = None,
+    feature_mask: Tensors | None = None,
+    *,
+    mode: Literal["deletion", "insertion"] = "deletion",
+    order: Literal["morf", "lerf", "random"] = "morf",
+    n_steps: int = 32,
+    max_fraction: float = 1.0,
+    score: str | ScoreFunction = "output",
+    perturb_func: Fill | PerturbFunction | None = None,
+    seed: int = 0,
+    tie_break: Literal["stable", "random"] = "stable",
+    nan_policy: Literal["raise", "propagate"] = "raise",
+    group_relevance: Literal["mean", "sum"] = "mean",
+    max_examples_per_batch: int = 256,
+    show_progress: bool = False,
+) -> PerturbationCurve:
+    """Flip features in the order of their relevance and watch the score.
+
+    Deletion starts from the input and replaces its most relevant features first: a faithful map makes the score
+    fall fast. Insertion starts from the replacement and puts them back: the score should rise fast. The curve of
+    an example does not depend on the batch it stands in, nor on ``max_examples_per_batch``.
+
+    The model runs as it stands, without gradients; call ``model.eval()`` first. It is not switched for you.
+
+    Args:
+        forward_func: A model, or any function of the inputs (then the additional arguments) to one output for each
+            row, shape ``(R,)`` or ``(R, *O)``; for a posterior predictive mean ``sampler.predictive(model, n)``.
+        inputs: The examples, shape ``(N, *F)``, or a tuple of such; integer inputs (tokens) keep their dtype.
+        attributions: What ranks the features. In the inputs' shape they rank elements; dimensions of 1 flip
+            together, so ``(N, 1, H, W)`` ranks pixels with all their channels. A tuple is ranked jointly.
+        baselines: Values of flipped features: a number, a tensor that broadcasts with the inputs, or a tuple with
+            one for each input. Default: 0.
+        additional_forward_args: Passed after the inputs; tensors of ``N`` rows follow their example.
+        target: Which output is scored, as in Captum: an index, one for each example, or tuples of indices.
+        feature_mask: Integer ids of features that flip together, broadcastable to the attributions; one id in the
+            masks of two inputs is one feature.
+        mode: ``"deletion"`` or ``"insertion"``.
+        order: ``"morf"`` flips the most relevant first, ``"lerf"`` the least relevant, ``"random"`` ignores the map.
+        n_steps: Number of steps ``K``, at most the number of features to flip.
+        max_fraction: Share of the features flipped at the end, in (0, 1].
+        score: ``"output"``, ``"softmax"``, ``"log_softmax"``, ``"margin"`` (target minus the best other class), or
+            ``score(outputs, target) -> (R,)``, each row for itself.
+        perturb_func: Instead of ``baselines``: one of ``captum_uq.metrics.fills``, or a function
+            ``(rows, flipped) -> rows`` (of tuples where the inputs are a tuple), each row for itself.
+        seed: Of all random numbers here. They belong to (seed, example, feature), so maps compared on one seed meet
+            the same fills.
+        tie_break: Order of equally relevant features: by position, or random.
+        nan_policy: With NaN in a map or a score raise, or give these examples a curve of NaN.
+        group_relevance: How ``feature_mask`` pools: ``"mean"``, which leaves a map that is constant over each group
+            as it is, or ``"sum"``, the share of the output that a conserving map gives the group.
+        max_examples_per_batch: Rows in one forward pass; steps and examples share them.
+        show_progress: Show a progress bar.
+
+    Returns:
+        The curves, shape ``(N, K + 1)``, the unperturbed point first.
+
+    Raises:
+        TypeError: An argument of the wrong type.
+        ValueError: Shapes that do not match, an empty batch, NaN, too many steps, a target out of range, an unknown
+            option, or a model that returns another number of rows.
+
+    Warns:
+        UserWarning: A constant map, or a model whose dropout or batch normalisation is in train mode.
+
+    References:
+        [1] Samek et al., "Evaluating the visualization of what a deep neural network has learned", 2017, section III.
+        [2] Petsiuk et al., "RISE: Randomized input sampling for explanation of black-box models", 2018, section 4.1.
+        [3] Bykov et al., "How much can I trust you?", 2020, algorithm 1.
+
+    Example:
+        >>> weights = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> curve = pixel_flipping(lambda x: x @ weights.T, torch.ones(1, 3), weights, n_steps=3)
+        >>> curve.scores
+        tensor([[6., 3., 1., 0.]])
+        >>> curve.auc
+        tensor([2.3333])
+    """  # noqa: DOC502 (most are raised by the helpers)
+    choices = {"mode": mode, "order": order, "tie_break": tie_break, "nan_policy": nan_policy}
+    whole = {"n_steps": n_steps, "seed": seed, "max_examples_per_batch": max_examples_per_batch}
+    check_options(choices | {"group_relevance": group_relevance}, whole, max_fraction, score)
+    warn_of_live_layers(forward_func)
+    tensors = as_tuple(inputs, "inputs")
+    n_examples = check_inputs(tensors)
+    noise = ExampleNoise(tensors, seed)
+    features = find_features(tensors, as_tuple(attributions, "attributions"), feature_mask, group_relevance)
+    unranked, ties = check_nan(features, nan_policy), tied_fraction(features, order)
+    counts = schedule(features, n_steps, max_fraction)
+    ranks = features.spread(rank_features(features, order, tie_break, noise))
+    fill, values = prepare_fill(tensors, baselines, perturb_func, noise)
+    perturbation = Perturbation(tensors, ranks, counts, mode == "insertion", fill, values)
+    forward = Forward(forward_func, _extra(additional_forward_args), n_examples)
+    reader = ScoreReader(score, target, n_examples, tensors[0].device)
+    scores = score_rows(forward, perturbation, reader, max_examples_per_batch, show_progress)
+    scores = check_scores(scores, unranked, nan_policy)
+    fractions = true_fractions(counts, features).to(scores)
+    name = score if isinstance(score, str) else getattr(score, "__name__", type(score).__name__)
+    return PerturbationCurve(fractions, scores, ties, mode, order, name)
+
+
+def _extra(additional_forward_args: Any) -> tuple[Any, ...]:
+    if additional_forward_args is None:
+        return ()
+    return additional_forward_args if isinstance(additional_forward_args, tuple) else (additional_forward_args,)
