@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
@@ -54,10 +54,15 @@ def _state(tree: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(tree) if hasattr(tree, field.name)]
 
 
+def batch_size(tensors: Iterable[Tensor]) -> int:
+    """How many examples there are: the first tensor with a dimension tells."""
+    return next((tensor.shape[0] for tensor in tensors if tensor.dim()), 1)
+
+
 def first_row(tree: Any, copies: int = 1) -> Any:
     """The first example of every batched tensor of a tree of inputs.
 
-    The first tensor tells the batch: every tensor with as many entries in its first dimension is batched.
+    Every tensor with as many entries in its first dimension as the first tensor is batched.
 
     Args:
         tree: The inputs, batched tensors ``(N, *F)``.
@@ -66,7 +71,7 @@ def first_row(tree: Any, copies: int = 1) -> Any:
     Returns:
         The tree with batched tensors ``(copies, *F)``.
     """
-    size = next((leaf.shape[0] for leaf in leaves(tree) if leaf.dim()), 1)
+    size = batch_size(leaves(tree))
 
     def rows(leaf: Tensor) -> Tensor:
         batched = leaf.dim() and leaf.shape[0] == size

@@ -301,6 +301,22 @@ def test_a_compiled_model_works_through_its_original_and_says_so(whole: bool) ->
     assert torch.equal(dist.draws, expected.draws)
 
 
+def test_no_draw_runs_compiled_code() -> None:
+    class Spy(nn.Module):
+        """Doubles its input where it is compiled."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x if torch.compiler.is_compiling() else x
+
+    network, inputs = nn.Sequential(nn.Dropout(0.5), Spy()), torch.ones(2, 5)
+    expected = StochasticAttribution(Saliency(network), MCDropout()).attribute(inputs, target=0, n_draws=3, seed=0)
+    with pytest.warns(UserWarning, match="is compiled"):
+        dist = StochasticAttribution(Saliency(torch.compile(network, backend="eager")), MCDropout()).attribute(
+            inputs, target=0, n_draws=3, seed=0
+        )
+    assert torch.equal(dist.draws, expected.draws)
+
+
 def test_inference_mode_is_no_obstacle() -> None:
     network, inputs = build("Dropout"), torch.randn(2, 5)
     expected = StochasticAttribution(FeatureAblation(network), MCDropout()).attribute(

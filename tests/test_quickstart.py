@@ -57,12 +57,9 @@ def test_it_explains_mnist(tmp_path):
     assert_explains(run("--fast", "--mnist", MNIST, "--output", figure), figure)
 
 
-def test_a_wrong_path_is_a_clear_error():
-    result = run("--mnist", "no/such/folder")
-    assert result.returncode == 1
-    assert result.stderr == (
-        "--mnist: there is nothing at no/such/folder. Give torchvision's folder of MNIST, or an .npz file.\n"
-    )
+def test_a_wrong_path_is_a_clear_error(tutorial):
+    with pytest.raises(SystemExit, match=r"there is nothing at no/such\. Give torchvision's folder of MNIST, or an"):
+        tutorial.main(["--mnist", "no/such"])
 
 
 @pytest.mark.parametrize("compress", [False, True], ids=["raw", "gzipped"])

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from captum_uq._captum import EpsilonRule
 from captum_uq._rng import generator
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read, tile
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
 from captum_uq.samplers._rates import function_rates, override_rates
-from captum_uq.samplers._sites import Uses, around_forward, describe, scope_key
+from captum_uq.samplers._relevance import pass_relevance
+from captum_uq.samplers._sites import Place, Uses, around_forward
 from captum_uq.samplers.base import DrawError
 
 
@@ -31,8 +31,8 @@ class Network(Protocol):
     current: Any
     ambiguous: bool
 
-    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        """Know the scope that begins with these arguments."""
+    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Uses:
+        """The scope that begins with these arguments."""
 
     def watched(self) -> set[str]:
         """Names of the modules that draw, or that the probe did not see run."""
@@ -53,6 +53,7 @@ class HeldDraw:
         self._network = network
         self._path = (seed, index)
         self._watched: set[str] = set()
+        self._known_scopes = -1
         self._variates: dict[Hashable, Tensor] = {}
         self._scopes: list[_Scope] = []
         self._last: Uses = {}
@@ -72,6 +73,9 @@ class HeldDraw:
 
     def _watch(self) -> None:
         """Be there when a module runs that draws, or of which it is not known."""
+        if self._known_scopes == len(self._network.scopes):
+            return
+        self._known_scopes = len(self._network.scopes)
         for name in sorted(self._network.watched() - self._watched - {""}):
             module = self._network.names[name]
             self._undo.callback(around_forward(module, self._around(name)))
@@ -81,9 +85,8 @@ class HeldDraw:
     @contextlib.contextmanager
     def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
         """A forward of the network: its modules' uses are counted from here."""
-        self._network.prepare(forward_func, args, kwargs)
+        scope = _Scope(self._network.prepare(forward_func, args, kwargs))
         self._watch()
-        scope = _Scope(self._network.scopes[scope_key(forward_func, args, kwargs)])
         self._last = scope.uses
         self._scopes.append(scope)
         try:
@@ -147,7 +150,7 @@ class HeldDraw:
         Raises:
             DrawError: It is not what the probe saw.
         """
-        where = describe(self._network.model, replay.name)
+        where = Place(self._network.model, replay.name)
         call = read(func, args, kwargs, where)
         if replay.position >= len(replay.calls):
             raise self._control_flow(replay.name, "drew more random tensors than in the probe")
@@ -164,7 +167,7 @@ class HeldDraw:
 
     def _control_flow(self, name: str, what: str) -> DrawError:
         return DrawError(
-            f"One draw is one network, but {describe(self._network.model, name)} {what}: control flow changes the "
+            f"One draw is one network, but {Place(self._network.model, name)} {what}: control flow changes the "
             "number of random calls with the input. Leave the module out (modules=), or draw unconditionally."
         )
 
@@ -192,57 +195,3 @@ class _Replay(RandomMode):
 def _rows_are_mixed(shape: tuple[int, ...], row: tuple[int, ...]) -> bool:
     """Whether the dimension that grew held more than the rows, so that their order must be checked."""
     return any(a != b and b > 1 for a, b in zip(shape, row, strict=True))
-
-
-def pass_relevance(module: nn.Module) -> Callable[[], None]:
-    """Let Captum's LRP carry relevance through a held dropout module.
-
-    For an ``nn.Dropout`` Captum multiplies relevance by mask / (1 - p): it then sums to a multiple of the output.
-    The held module is a diagonal linear layer, whose rule is epsilon, and is shown to Captum as such.
-
-    Args:
-        module: A site; one with modules or parameters inside is left as it is.
-
-    Returns:
-        What undoes it.
-    """
-    before = type(module)
-    if not is_plain(module) or issubclass(before, _PassesRelevance):
-        return lambda: None
-    module.__class__ = _held_class(before)  # type: ignore[arg-type]  # a class of modules is hashable
-
-    def undo() -> None:
-        module.__class__ = before
-        vars(module).pop("_held_rule", None)
-
-    return undo
-
-
-def is_plain(module: nn.Module) -> bool:
-    """Whether a module has no modules and no parameters inside, as dropout has none."""
-    inside = next(module.children(), None) is not None or next(module.parameters(), None) is not None
-    return not inside and not isinstance(module, torch.jit.ScriptModule)
-
-
-class _PassesRelevance:
-    """A ``rule`` that survives Captum's ``del layer.rule``; the user's own comes first."""
-
-    @property
-    def rule(self) -> EpsilonRule:
-        state = vars(self)
-        if state.get("rule") is None:
-            return state.setdefault("_held_rule", EpsilonRule())
-        return state["rule"]
-
-    @rule.setter
-    def rule(self, rule: EpsilonRule) -> None:
-        vars(self)["rule"] = rule
-
-    @rule.deleter
-    def rule(self) -> None:
-        vars(self).pop("rule", None)
-
-
-@functools.cache
-def _held_class(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Held{kind.__name__}", (_PassesRelevance, kind), {"__module__": kind.__module__})

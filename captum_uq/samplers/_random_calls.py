@@ -94,7 +94,7 @@ def _equal(a: Any, b: Any) -> bool:
     return not isinstance(a, Tensor) and not isinstance(b, Tensor) and math.isclose(a, b, rel_tol=1e-9)
 
 
-def tile(value: Tensor, shape: tuple[int, ...], where: str) -> Tensor:
+def tile(value: Tensor, shape: tuple[int, ...], where: object) -> Tensor:
     """The value of one row, for as many rows as ``shape`` has.
 
     Args:
@@ -172,7 +172,7 @@ _READERS: dict[str, Callable[..., RandomCall]] = {
 }
 
 
-def read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> RandomCall:
+def read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], where: object) -> RandomCall:
     """Read a random operation of ATen.
 
     Args:

@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._model_state import ModelState, preserved
-from captum_uq._trees import first_row, leaves, tree_map
-from captum_uq.samplers._held import HeldDraw, is_plain, pass_relevance
+from captum_uq._trees import batch_size, first_row, leaves, tree_map
+from captum_uq.samplers._held import HeldDraw
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
+from captum_uq.samplers._relevance import is_plain, pass_relevance
 from captum_uq.samplers._sites import Recorder, Uses, describe, drawing, module_names, random_calls, scope_key
 from captum_uq.samplers.base import BoundSampler, DrawError, NothingToDrawError, evaluation_mode
 
@@ -101,15 +102,15 @@ class ReplayedNetwork(BoundSampler):
                 self._compare(scopes, self._record(found, forward_func, *others))
         self.scopes |= scopes
 
-    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        """Know the scope that begins with these arguments, and that its rows meet the same network."""
+    def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Uses:
+        """The scope that begins with these arguments, made sure that its rows meet the same network."""
         key = scope_key(forward_func, args, kwargs)
         if key not in self.scopes:
             self.probe(forward_func, args, kwargs)
-        rows = next((leaf.shape[0] for leaf in leaves((args, kwargs)) if leaf.dim()), 1)
-        if rows > 1 and key not in self._checked:
+        if key not in self._checked and batch_size(leaves((args, kwargs))) > 1:
             self._checked.add(key)
             self._check_rows(forward_func, *first_row((args, kwargs), copies=2))
+        return self.scopes[key]
 
     def _record(
         self, training: set[str], forward_func: Callable[..., Any], args: Any, kwargs: Any

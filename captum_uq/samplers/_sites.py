@@ -12,13 +12,13 @@ import functools
 import itertools
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captum_uq._rng import generator
-from captum_uq._trees import first_row, leaves
+from captum_uq._trees import batch_size, leaves
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
 
@@ -28,13 +28,23 @@ Uses = dict[str, list[list[RandomCall]]]
 
 def scope_key(forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Hashable:
     """What a forward looks like: through the module or a function around it, the arguments' number of rows aside."""
-    rows = leaves(first_row((args, kwargs)))
-    return isinstance(forward_func, nn.Module), tuple((tuple(leaf.shape), leaf.is_floating_point()) for leaf in rows)
+    tensors = list(leaves((args, kwargs)))
+    size = batch_size(tensors)
+    shapes = tuple((*_row_shape(leaf, size), leaf.is_floating_point()) for leaf in tensors)
+    return isinstance(forward_func, nn.Module), shapes
+
+
+def _row_shape(leaf: Tensor, size: int) -> tuple[int, ...]:
+    return (1, *leaf.shape[1:]) if leaf.dim() and leaf.shape[0] == size else tuple(leaf.shape)
 
 
 def module_names(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules by name, where compiling a part of the network does not change a name."""
-    return {name.replace("_orig_mod.", ""): module for name, module in model.named_modules()}
+    """The modules by name, where compiling a part of the network does not change a name.
+
+    A compiled part stands behind its wrapper under the wrapper's own name, and comes after it.
+    """
+    names = ((name.split("."), module) for name, module in model.named_modules())
+    return {".".join(part for part in parts if part != "_orig_mod"): module for parts, module in names}
 
 
 class Recorder(RandomMode):
@@ -83,7 +93,7 @@ class Recorder(RandomMode):
     def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Write the call down; give it a value of a generator of our own."""
         name, calls = self._frames[-1] if self._frames else ("", [])
-        call = read(func, args, kwargs, describe(self._model, name))
+        call = read(func, args, kwargs, Place(self._model, name))
         calls.append(call)
         return deliver(func, args, kwargs, call.value(call.sample(self._rng).to(device_of(args, kwargs))))
 
@@ -117,10 +127,20 @@ def around_forward(module: nn.Module, around: Callable[[Any, Any], AbstractConte
     return undo
 
 
+class Place(NamedTuple):
+    """A module as an error names it; looked up only when the error is written."""
+
+    model: nn.Module
+    name: str
+
+    def __str__(self) -> str:
+        module = module_names(self.model).get(self.name, self.model)
+        return f"{type(module).__name__} {self.name!r}" if self.name else f"the forward of {type(module).__name__}"
+
+
 def describe(model: nn.Module, name: str) -> str:
     """A module as an error names it."""
-    module = module_names(model).get(name, model)
-    return f"{type(module).__name__} {name!r}" if name else f"the forward of {type(module).__name__}"
+    return str(Place(model, name))
 
 
 def drawing(scopes: dict[Hashable, Uses]) -> set[str]:

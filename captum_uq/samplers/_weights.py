@@ -123,7 +123,7 @@ class BoundWeights(BoundSampler):
     """
 
     def __init__(self, model: nn.Module, draw_weights: Callable[[int, int], Weights]) -> None:
-        self._tensors = tensors_of(model)
+        self.tensors = tensors_of(model)
         self._draw_weights = draw_weights
 
     def weights(self, index: int, seed: int) -> Weights:
@@ -132,4 +132,4 @@ class BoundWeights(BoundSampler):
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[None]:
         """The model with the weights of draw ``index``."""
-        return SwappedWeights(self._tensors, functools.partial(self.weights, index, seed))
+        return SwappedWeights(self.tensors, functools.partial(self.weights, index, seed))
