@@ -71,6 +71,20 @@ class Functional(Dense):
         return self.head(self.function(self.relu(self.hidden(x)), p=0.5, training=self.training))
 
 
+class FunctionalChannels(nn.Module):
+    """Dropout of whole channels, called as a function."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 2)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(36, CLASSES)
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.function(self.relu(self.conv(x)), p=0.4, training=self.training).flatten(1))
+
+
 class Reused(nn.Module):
     """One dropout module, used three times in a forward: a mask for each use."""
 
@@ -217,6 +231,10 @@ KINDS: dict[str, Kind] = {
     "Dropout3d": Kind(Volume, _normal(1, 3, 3, 3), "conv"),
     "F.dropout": Kind(Functional, _normal(5), "hidden", modules_only=False),
     "F.alpha_dropout": Kind(lambda: Functional(F.alpha_dropout), _normal(5), "hidden", modules_only=False),
+    "F.dropout2d": Kind(lambda: FunctionalChannels(F.dropout2d), _normal(2, 4, 4), "conv", modules_only=False),
+    "F.feature_alpha_dropout": Kind(
+        lambda: FunctionalChannels(F.feature_alpha_dropout), _normal(2, 4, 4), "conv", modules_only=False
+    ),
     "a module used three times": Kind(Reused, _normal(5), "first"),
     "LSTM": Kind(lambda: Recurrent(nn.LSTM), _normal(4, 4), "relu"),
     "GRU": Kind(lambda: Recurrent(nn.GRU), _normal(4, 4), "relu"),

@@ -12,11 +12,11 @@ import pytest
 import torch
 from captum.testing.attr.helpers.gen_test_utils import get_target_layer, parse_test_config
 from captum.testing.attr.helpers.test_config import config
-from language_model import Tokenizer, Transformer
 from torch import Tensor, nn
 
 import captum_uq.attr
 from captum_uq import DistributionAttribution, StochasticAttribution, Unchanged
+from language_model import Tokenizer, Transformer
 
 ATTRIBUTIONS = [
     name

@@ -12,13 +12,13 @@ import pytest
 import torch
 from captum.attr import GradientShap, IntegratedGradients, LayerActivation, NoiseTunnel, Saliency
 from captum.metrics import infidelity, sensitivity_max
-from language_model import Tokenizer, Transformer
-from methods import METHODS
-from networks import KINDS, build
 from torch import nn
 
 import captum_uq.attr
 from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution, Unchanged
+from language_model import Tokenizer, Transformer
+from methods import METHODS
+from networks import KINDS, build
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from captum.attr import GradientShap, KernelShap, Lime, NoiseTunnel, Saliency
-from networks import build
 from torch import nn
 
 from captum_uq import MCDropout, StochasticAttribution, Unchanged
+from networks import build
 
 RANDOM_METHODS = {
     "GradientShap": (lambda net: GradientShap(net), {"baselines": torch.zeros(4, 5), "n_samples": 3}),

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from captum.attr import Attribution
-from networks import build
 from torch import Tensor
 
 from captum_uq import MCDropout, StochasticAttribution
 from captum_uq.execution.loop import EstimatorNoise, Job, run_draws
+from networks import build
 
 
 def job(call: Any, predict: Any = None) -> Job:

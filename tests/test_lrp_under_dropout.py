@@ -6,10 +6,10 @@ import pytest
 import torch
 from captum.attr import LRP, LayerLRP, NoiseTunnel
 from captum.attr._utils.lrp_rules import Alpha1_Beta0_Rule, EpsilonRule, GammaRule
-from networks import DropPath, Noise
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, StochasticAttribution
+from networks import DropPath, Noise
 
 DROPOUTS = {
     "Dropout": lambda: nn.Dropout(0.5),

@@ -12,10 +12,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, LayerIntegratedGradients, Saliency
-from networks import KINDS, Convolutional, Dense, DropPath, Functional, Recurrent, Tokens, build
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, StochasticAttribution
+from networks import KINDS, Convolutional, Dense, DropPath, Functional, Recurrent, Tokens, build
 
 
 class WithAttention(nn.Module):

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import snapshots
 import torch
 from captum.attr import LRP, InputXGradient, Saliency
 from captum.attr._utils.lrp_rules import GammaRule
-from methods import METHODS, arguments
-from networks import KINDS, build
 from torch import nn
 
+import snapshots
 from captum_uq import MCDropout, StochasticAttribution, Unchanged
 from captum_uq.samplers import Sampler
+from methods import METHODS, arguments
+from networks import KINDS, build
 
 SAMPLERS: dict[str, Callable[[nn.Module], Sampler]] = {
     "MCDropout": MCDropout,

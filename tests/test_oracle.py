@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from methods import METHODS, arguments, attribute, tensors
-from networks import KINDS, build
 from torch import nn
 
 from captum_uq import MCDropout, StochasticAttribution
 from captum_uq._rng import isolated, seed_global
 from captum_uq._trees import first_row
+from methods import METHODS, arguments, attribute, tensors
+from networks import KINDS, build
 
 SEED = 5
 

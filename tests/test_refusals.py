@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from captum.attr import LRP, IntegratedGradients, Saliency
-from networks import KINDS, Dense, build
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, StochasticAttribution, Unchanged
+from networks import KINDS, Dense, build
 
 
 class Custom(Dense):
