@@ -13,8 +13,17 @@ Example:
 
 from captum_uq.attribution import StochasticAttribution
 from captum_uq.distribution import DistributionAttribution
+from captum_uq.recipes import BLRP, MCRP, ExplanationUncertainty
 from captum_uq.samplers.dropout import MCDropout
 from captum_uq.samplers.unchanged import Unchanged
 
-__all__ = ["DistributionAttribution", "MCDropout", "StochasticAttribution", "Unchanged"]
+__all__ = [
+    "BLRP",
+    "MCRP",
+    "DistributionAttribution",
+    "ExplanationUncertainty",
+    "MCDropout",
+    "StochasticAttribution",
+    "Unchanged",
+]
 __version__ = "0.1.0"

@@ -15,11 +15,15 @@ from typing import Any
 import captum.attr as _captum
 from torch import Tensor
 
+from captum_uq import lrp
 from captum_uq.attribution import StochasticAttribution
 from captum_uq.samplers.base import Sampler
 from captum_uq.samplers.dropout import MCDropout
 
 __all__: list[str] = list(_captum.__all__)
+
+_IMPROVED: dict[type, type] = {_captum.LRP: lrp.LRP, _captum.LayerLRP: lrp.LayerLRP}
+"""Methods of Captum that we have better: LRP takes a ``composite``."""
 
 _OPTIONS = (
     inspect.Parameter("sampler", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Sampler | None"),
@@ -44,7 +48,8 @@ def _mirror(captum_class: type) -> type:
         **kwargs: Any,
     ) -> None:
         inner = [value for value in (*args, *kwargs.values()) if isinstance(value, StochasticAttribution)]
-        method = captum_class(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
+        made = _IMPROVED.get(captum_class, captum_class)
+        method = made(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
         given = sampler if sampler is not None else inner[0].sampler if inner else MCDropout()
         StochasticAttribution.__init__(self, method, given, summary=summary)
 
@@ -60,7 +65,7 @@ def _unwrap(value: Any) -> Any:
 
 
 def _signature(captum_class: type) -> inspect.Signature:
-    parameters = list(inspect.signature(captum_class).parameters.values())
+    parameters = list(inspect.signature(_IMPROVED.get(captum_class, captum_class)).parameters.values())
     end = next((i for i, p in enumerate(parameters) if p.kind is p.VAR_KEYWORD), len(parameters))
     return inspect.Signature([*parameters[:end], *_OPTIONS, *parameters[end:]])
 
@@ -70,7 +75,7 @@ def _document(captum_class: type) -> str:
         f"`captum.attr.{captum_class.__name__}` over the draws of a sampler.\n\n"
         "Takes what Captum's class takes, and the keywords ``sampler`` (default ``MCDropout()``) and ``summary``;\n"
         "``attribute`` is that of `captum_uq.StochasticAttribution`. Captum's own description follows.\n\n"
-        f"{inspect.getdoc(captum_class) or ''}"
+        f"{inspect.getdoc(_IMPROVED.get(captum_class, captum_class)) or ''}"
     )
 
 

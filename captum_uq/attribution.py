@@ -158,7 +158,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 seed=seed,
                 noise=EstimatorNoise(estimator_seed, seed, follows_global),
             )
-            draws, predictions = run_draws(job, n_draws, f"{self.get_name()} draws" if show_progress else None)
+            draws, predictions = run_draws(job, n_draws, f"{type(self.attribution_method).__name__} draws" if show_progress else None)
             deterministic = self._deterministic(job, draws) if return_deterministic else None
         return self._distributions(
             draws,
@@ -238,7 +238,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
 
     def _distributions(self, draws: Any, deterministic: Any, **facts: Any) -> Any:
         """Every tensor of the draws as a distribution."""
-        facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": self.get_name()}
+        facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": type(self.attribution_method).__name__}
 
         def distribution(draws: Tensor, deterministic: Tensor | None = None) -> DistributionAttribution:
             return DistributionAttribution(draws, deterministic=deterministic, **facts)

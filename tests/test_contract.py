@@ -67,7 +67,7 @@ def test_the_result_tells_where_it_comes_from() -> None:
     network, inputs = build("Dropout"), torch.randn(3, 5)
     uq = StochasticAttribution(IntegratedGradients(network), MCDropout(p=0.3))
     dist = uq.attribute(inputs, target=torch.tensor([0, 1, 2]), n_draws=4, seed=9)
-    assert (dist.seed, dist.sampler, dist.method) == (9, "MCDropout(p=0.3)", "Integrated Gradients")
+    assert (dist.seed, dist.sampler, dist.method) == (9, "MCDropout(p=0.3)", "IntegratedGradients")
     assert dist.predictions.shape == (4, 3, 3)
     for index in range(4):
         draw = MCDropout(network, p=0.3).network(index, inputs, seed=9)

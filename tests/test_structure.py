@@ -91,6 +91,9 @@ def test_the_names_that_captum_does_not_export_are_where_we_look() -> None:
     from captum_uq import _captum
 
     assert issubclass(_captum.EpsilonRule, _captum.PropagationRule)
+    assert issubclass(_captum.Addition_Module, nn.Module)
+    assert issubclass(_captum.SUPPORTED_LAYERS_WITH_RULES[nn.Linear], _captum.PropagationRule)
+    assert nn.ReLU in _captum.SUPPORTED_NON_LINEAR_LAYERS
     assert hasattr(LRP.attribute, "__wrapped__"), "log_usage no longer sets __wrapped__, which NoiseTunnel reads"
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     LRP(network).attribute(__import__("torch").ones(1, 2), target=0)

@@ -1,0 +1,127 @@
+"""The layers of a network as composites see them: their names, kinds and depths."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from captum_uq._captum import Addition_Module
+from captum_uq.lrp._affine import AFFINE
+from captum_uq.lrp.batchnorm import BATCH_NORMS
+from captum_uq.lrp.pooling import ADAPTIVE_MAX_POOLS, MAX_POOLS
+
+LINEAR, CONVOLUTION = "linear", "convolution"
+AVERAGE_POOL, MAX_POOL, BATCH_NORM, ADDITION, PASS = "average pool", "max pool", "batch norm", "addition", "pass"
+
+_AVERAGE_POOLS = (
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+)
+_PASSING = (
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
+    *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid),
+)
+_BY_TYPE: dict[tuple[type[nn.Module], ...], str] = {
+    (nn.Linear,): LINEAR,
+    AFFINE[1:]: CONVOLUTION,
+    _AVERAGE_POOLS: AVERAGE_POOL,
+    (*MAX_POOLS, *ADAPTIVE_MAX_POOLS): MAX_POOL,
+    BATCH_NORMS: BATCH_NORM,
+    (Addition_Module,): ADDITION,
+    _PASSING: PASS,
+}
+_BY_NAME = {
+    "torchvision.ops.stochastic_depth.StochasticDepth": PASS,
+    "torchvision.ops.misc.SqueezeExcitation": PASS,
+    "timm.layers.drop.DropPath": PASS,
+    "timm.layers.squeeze_excite.SqueezeExcite": PASS,
+}
+"""Types of libraries that we do not import. A gate (squeeze and excitation) multiplies each channel by a number taken
+for constant: relevance goes to the signal and none to the gate (Arras et al., Explaining recurrent neural network
+predictions in sentiment analysis, 2017, "signal-take-all")."""
+
+
+_ON_TOP = ("captum_uq.lrp._attach", "captum_uq.samplers._held")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a network.
+
+    Attributes:
+        name: Its name in ``model.named_modules()``.
+        module: The layer.
+        kind: What it is, such as ``"convolution"``; None for a type that has no kind.
+        depth: How many linear and convolutional layers stand before it, in the order of registration.
+        convolutions: How many convolutional layers the network has.
+        weighted: How many linear and convolutional layers it has.
+    """
+
+    name: str
+    module: nn.Module
+    kind: str | None
+    depth: int
+    convolutions: int
+    weighted: int
+
+    def __str__(self) -> str:
+        return f"{original_type(self.module).__name__} {self.name!r}"
+
+
+def find_layers(model: nn.Module, whole: Callable[[str, nn.Module], bool]) -> list[Layer]:
+    """The layers of a network, in the order of registration, each module once.
+
+    Args:
+        model: The network.
+        whole: Whether a module with others inside it is to be one layer.
+
+    Returns:
+        Every module that has none inside, or is one layer.
+    """
+    found = list(_leaves(model, "", whole, set()))
+    kinds = [kind_of(module) for _, module in found]
+    convolutions = kinds.count(CONVOLUTION)
+    weighted = convolutions + kinds.count(LINEAR)
+    layers, depth = [], 0
+    for (name, module), kind in zip(found, kinds, strict=True):
+        layers.append(Layer(name, module, kind, depth, convolutions, weighted))
+        depth += kind in (LINEAR, CONVOLUTION)
+    return layers
+
+
+def _leaves(
+    module: nn.Module, name: str, whole: Callable[[str, nn.Module], bool], seen: set[int]
+) -> Iterator[tuple[str, nn.Module]]:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    children = list(module.named_children())
+    if not children or (name and (whole(name, module) or type_name(module) in _BY_NAME)):
+        yield name, module
+        return
+    for child_name, child in children:
+        yield from _leaves(child, f"{name}.{child_name}" if name else child_name, whole, seen)
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The kind of a module; None for a type that has none. What a held draw drops passes relevance, of any type."""
+    by_type = next((kind for types, kind in _BY_TYPE.items() if isinstance(module, types)), None)
+    held = isinstance(inspect.getattr_static(type(module), "rule", None), property)
+    return by_type or _BY_NAME.get(type_name(module)) or (PASS if held else None)
+
+
+def original_type(module: nn.Module) -> type[nn.Module]:
+    """The type of a module, past the classes that a composite or a held draw puts on top of it."""
+    plain = (kind for kind in type(module).__mro__ if not any(base.__module__ in _ON_TOP for base in kind.__mro__))
+    return next(plain, type(module))
+
+
+def type_name(module: nn.Module) -> str:
+    """The full name of a module's type."""
+    kind = original_type(module)
+    return f"{kind.__module__}.{kind.__qualname__}"

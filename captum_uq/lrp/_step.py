@@ -1,0 +1,99 @@
+"""One use of a layer, as a rule sees it; and the autograd node that lets the rule answer for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq.lrp._affine import Affine
+
+Propagate = Callable[[Tensor], tuple[Tensor, ...]]
+"""From the relevance of an output to those of the inputs."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One use of a layer in one forward.
+
+    Attributes:
+        name: What an error calls the layer.
+        inputs: What it was called with, outside any graph but requiring a gradient, ``(N, *F)`` each.
+        output: What came out, with the graph from ``inputs``; None where it has yet to be computed.
+        function: The layer as a function of its inputs.
+        module: The layer; for a function the module that stands for it, where there is one.
+        affine: The layer as a function of its inputs, weight and bias, where it has these.
+    """
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    output: Tensor | None
+    function: Callable[..., Tensor]
+    module: nn.Module | None = None
+    affine: Affine | None = None
+
+    def result(self) -> Tensor:
+        """The output, with the graph from the inputs."""
+        return self.function(*self.inputs) if self.output is None else self.output
+
+    def folded(self, affine: Affine) -> Step:
+        """The step of a layer with another weight and bias."""
+        return replace(self, output=None, function=affine, affine=affine)
+
+
+class _Propagation(torch.autograd.Function):
+    """The identity on a computed output, whose backward pass is a rule of LRP."""
+
+    @staticmethod
+    def forward(ctx: Any, propagate: Propagate, output: Tensor, *inputs: Tensor) -> Tensor:  # noqa: ARG004
+        """Give the output, and remember who answers for it."""
+        ctx.propagate = propagate
+        return output.clone()
+
+    @staticmethod
+    def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor | None, ...]:
+        """Relevance of the output to relevance of the inputs."""
+        with torch.enable_grad():
+            relevances = ctx.propagate(relevance.detach())
+        return (None, None, *(r.detach() for r in relevances))
+
+
+class _InPlace(_Propagation):
+    """`_Propagation` for an operation that writes its output into its first input."""
+
+    @staticmethod
+    def forward(ctx: Any, propagate: Propagate, output: Tensor, *inputs: Tensor) -> Tensor:
+        """Write the output into the first input."""
+        ctx.propagate = propagate
+        ctx.mark_dirty(inputs[0])
+        return inputs[0].copy_(output)
+
+
+def propagated(propagate: Propagate, output: Tensor, inputs: tuple[Tensor, ...], *, in_place: bool = False) -> Tensor:
+    """An output in the network's graph, whose relevance goes to the inputs by a rule.
+
+    Args:
+        propagate: The rule.
+        output: The value, shape ``(N, *outputs)``.
+        inputs: What it was made of, in the network's graph.
+        in_place: Whether the value is written into the first input.
+
+    Returns:
+        The output.
+    """
+    node = _InPlace if in_place else _Propagation
+    result: Tensor = node.apply(propagate, output.detach(), *inputs)  # type: ignore[no-untyped-call]
+    return result
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """A copy of a tensor, outside its graph, and ready for a gradient where it can have one."""
+    return differentiable(tensor.detach().clone())
+
+
+def differentiable(value: Tensor) -> Tensor:
+    """A value outside any graph, made ready for a gradient where it can have one."""
+    return value.requires_grad_(value.is_floating_point())

@@ -1,0 +1,196 @@
+"""What every rule of this package is: one method, behind the protocol of Captum's LRP."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._captum import PropagationRule
+from captum_uq.lrp._affine import affine_of
+from captum_uq.lrp._step import Step, differentiable, propagated
+
+_PRODUCER = "_captum_uq_lrp_producer"
+
+
+class Producer(NamedTuple):
+    """Which use of a layer a tensor came out of; BatchNorm asks for it."""
+
+    rule: LayerRule
+    step: Step
+    inputs: tuple[Tensor, ...]
+    version: int
+
+
+@dataclass
+class _Use:
+    """One use of a layer under way: its inputs in the network's graph, and the leaves that it runs on."""
+
+    inputs: tuple[Tensor, ...]
+    leaves: tuple[Tensor, ...]
+    repeats: int = 0
+
+
+@dataclass
+class Uses:
+    """The uses of a layer in one call of Captum's LRP, kept where Captum keeps its own, ``layer.activations``.
+
+    Attributes:
+        inputs: The inputs of each use, from Captum's first pass; None where the rule does not need them.
+        open: The uses under way in the second pass.
+        count: How many uses there are.
+    """
+
+    inputs: list[tuple[Tensor, ...] | None] = field(default_factory=list)
+    open: list[_Use] = field(default_factory=list)
+    count: int = 0
+    _last: tuple[Callable[[], object], int] = (lambda: None, 0)
+
+    def add(self, output: Tensor) -> None:
+        """Count a use by its output."""
+        self.count += 1
+        self._last = weakref.ref(output), output._version
+
+    def is_last(self, output: Tensor) -> bool:
+        """Whether an output is that of the use counted last."""
+        return self._last[0]() is output and self._last[1] == output._version
+
+
+def uses_of(module: nn.Module) -> Uses:
+    """The uses of a layer in the call under way."""
+    state: dict[Any, Any] = vars(module)["activations"]
+    uses: Uses = state.setdefault("captum_uq", Uses())
+    return uses
+
+
+class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed for us
+    """A rule for one layer, given by `relevance` alone.
+
+    It is a `PropagationRule` of Captum: ``layer.rule = ZPlusRule()`` works with ``captum.attr.LRP`` too, for one
+    call, after which Captum deletes it; `captum_uq.lrp.LRP` and composites keep it. Unlike Captum's own rules it
+    changes no weight, keeps no state between calls, and serves a layer that is used several times.
+    """
+
+    keeps_inputs = True
+    """Whether the inputs are needed for the rule, and not their shape alone."""
+
+    @abstractmethod
+    def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
+        """Relevance of the inputs of a layer.
+
+        Args:
+            step: One use of the layer.
+            relevance: Relevance of its output, shape ``(N, *outputs)``.
+
+        Returns:
+            Relevance of each input, in the inputs' shapes.
+        """
+
+    def _manipulate_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """No weight is changed."""
+
+    def forward_hook_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """In Captum's first pass: remember the inputs, which rules of Captum's own change in the second.
+
+        Raises:
+            TypeError: The layer takes or gives something else than tensors.
+        """
+        if not isinstance(outputs, Tensor) or not inputs or not all(isinstance(x, Tensor) for x in inputs):
+            raise TypeError(
+                f"{self!r} passes relevance from one output tensor to input tensors given by position, but "
+                f"{_name(module)} took {[type(x).__name__ for x in inputs]} and gave {type(outputs).__name__}. "
+                "Call it with tensors by position (no return_indices=True), or give the module around it a rule."
+            )
+        uses = uses_of(module)
+        if uses.is_last(outputs):  # a module of two names is hooked twice by Captum
+            return
+        uses.add(outputs)
+        uses.inputs.append(tuple(x.detach().clone() for x in inputs) if self.keeps_inputs else None)
+
+    def forward_pre_hook_activations(self, module: nn.Module, inputs: Any) -> Any:
+        """In the second pass: have the layer run on leaves, so that its graph is its own."""
+        uses = uses_of(module)
+        if uses.open and inputs[0] is uses.open[-1].leaves[0]:
+            uses.open[-1].repeats += 1
+            return inputs
+        kept = uses.inputs.pop(0)
+        leaves = tuple(map(differentiable, kept)) if kept is not None else tuple(x.detach() for x in inputs)
+        uses.open.append(_Use(inputs, leaves))
+        return leaves
+
+    def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        """In the second pass: the layer's output, whose backward pass is this rule."""
+        use = uses_of(module).open[-1]
+        if use.repeats:
+            use.repeats -= 1
+            return outputs
+        uses_of(module).open.pop()
+        return self.connect(self.step(module, use.leaves, outputs), use.inputs)
+
+    def step(self, module: nn.Module, leaves: tuple[Tensor, ...], output: Tensor) -> Step:
+        """One use of a layer."""
+        function = functools.partial(_plain_forward, module)
+        affine = affine_of(module, output)
+        return Step(_name(module), leaves, output, affine or function, module, affine)
+
+    def connect(self, step: Step, inputs: tuple[Tensor, ...], value: Tensor | None = None) -> Tensor:
+        """The output of a step in the network's graph, with this rule as its backward pass.
+
+        Args:
+            step: One use of the layer.
+            inputs: Its inputs in the network's graph.
+            value: The output, where it is not the step's own.
+
+        Returns:
+            The output, shape ``(N, *outputs)``.
+        """
+        value = step.result() if value is None else value
+        output = propagated(self.answer(step), value, inputs)
+        if step.affine is not None:
+            setattr(output, _PRODUCER, Producer(self, step, inputs, output._version))
+        return output
+
+    def answer(self, step: Step) -> Callable[[Tensor], tuple[Tensor, ...]]:
+        """This rule for a step, leaving behind what Captum's LayerLRP reads."""
+
+        def propagate(relevance: Tensor) -> tuple[Tensor, ...]:
+            relevances = self.relevance(step, relevance)
+            single = relevances[0] if len(relevances) == 1 else relevances
+            self.relevance_output[relevance.device] = relevance
+            self.relevance_input[relevance.device] = single
+            return relevances
+
+        return propagate
+
+
+def producer_of(tensor: Tensor) -> Producer | None:
+    """The use of a linear layer whose output a tensor is, unchanged since; None where it is none."""
+    producer: Producer | None = getattr(tensor, _PRODUCER, None)
+    return producer if producer is not None and tensor._version == producer.version else None
+
+
+def propagate_gradient(
+    output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor, *, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """``x_i sum_j ratio_j d output_j / d x_i`` for each input: what a share of every output's relevance gives it."""
+    gradients = torch.autograd.grad(output, inputs, ratio, retain_graph=retain_graph, allow_unused=True)
+    pairs = zip(inputs, gradients, strict=True)
+    return tuple(torch.zeros_like(x) if g is None else (g * x).detach() for x, g in pairs)
+
+
+def _plain_forward(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """The forward of a layer without its hooks."""
+    return type(module).forward(module, *inputs)  # type: ignore[no-any-return]
+
+
+def _name(module: nn.Module) -> str:
+    """What an error calls a layer: its type and, where a composite told, its name."""
+    kind = getattr(type(module), "_lrp_original", type(module))
+    name = vars(module).get("_lrp_name")
+    return f"{kind.__name__} {name!r}" if name else kind.__name__

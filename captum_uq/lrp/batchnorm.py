@@ -1,0 +1,80 @@
+"""BatchNorm folded into the linear layer before it, without touching either."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq.lrp._step import Step
+from captum_uq.lrp.base import producer_of
+from captum_uq.lrp.passing import PassRule
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class BatchNormRule(PassRule):
+    """BatchNorm in eval mode is ``s z + t``; with the linear layer that made ``z`` it is one linear layer.
+
+    Relevance of the normalised output goes straight to the inputs of that layer, by the layer's own rule with the
+    weight ``s W`` and the bias ``s b + t``. Which layer made ``z`` is seen in the forward pass, not guessed from names,
+    and nothing is written into either layer. Where no linear layer made ``z`` (DenseNet normalises concatenations),
+    relevance passes unchanged, which is conservative; Captum's epsilon rule is not, because it takes ``t`` for a bias.
+
+    References:
+        Hui and Binder, BatchNorm decomposition for deep neural network interpretation, 2019; Guillemot et al.,
+        Breaking batch normalization for better explainability of deep neural networks through LRP, 2020.
+    """
+
+    def connect(self, step: Step, inputs: tuple[Tensor, ...], value: Tensor | None = None) -> Tensor:
+        """The normalised output, whose backward pass is the rule of the layer before.
+
+        Raises:
+            ValueError: The normalisation depends on the batch.
+        """  # noqa: DOC502
+        assert step.module is not None  # a BatchNorm is a module
+        scale, shift = scale_and_shift(step.module)
+        producer = producer_of(inputs[0])
+        if producer is None:
+            return super().connect(step, inputs, value)
+        rule, before, sources, _ = producer
+        assert before.affine is not None  # only such steps leave a producer
+        folded = before.folded(before.affine.scaled(scale, shift))
+        output = rule.connect(folded, sources, step.result())
+        output.register_hook(self._record)
+        return output
+
+    def _record(self, relevance: Tensor) -> None:
+        """What Captum's LayerLRP reads; folded, the relevance of input and output is the same."""
+        self.relevance_output[relevance.device] = self.relevance_input[relevance.device] = relevance.detach()
+
+    def __repr__(self) -> str:
+        return "BatchNormRule()"
+
+
+def scale_and_shift(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """``s`` and ``t`` of a BatchNorm, shape ``(C,)`` each.
+
+    Args:
+        module: The BatchNorm.
+
+    Returns:
+        ``s = weight / sqrt(var + eps)`` and ``t = bias - s mean``.
+
+    Raises:
+        ValueError: It uses the statistics of the batch.
+    """
+    mean: Any = getattr(module, "running_mean", None)
+    variance: Any = getattr(module, "running_var", None)
+    if module.training or mean is None or variance is None:
+        raise ValueError(
+            f"LRP takes BatchNorm for the linear map it is in eval mode, and {type(module).__name__} uses the "
+            "statistics of the batch, which mixes the examples. Call model.eval(), or keep running statistics."
+        )
+    scale = torch.rsqrt(variance + module.eps)
+    weight: Any = module.weight
+    bias: Any = module.bias
+    scale = scale if weight is None else scale * weight.detach()
+    shift = -mean * scale
+    return scale, shift if bias is None else shift + bias.detach()

@@ -1,0 +1,249 @@
+"""The three founding papers, each a few lines over the rest.
+
+    dist = MCRP(vgg16).attribute(images, target=labels)            # relevance maps in [0, 1], 100 draws
+    mean, uncertainty, snr, confusion = MCRP.scores(dist)
+
+    dist = BLRP(lenet).attribute(images, target=labels)
+    maps = BLRP.percentile_maps(dist)                              # 5, 25, 50, 75, 95
+
+    dist = ExplanationUncertainty(GuidedBackprop(net), MCDropout()).attribute(images, target="predicted")
+    mean, stdev, cv = ExplanationUncertainty.scores(dist)
+
+References:
+    [1] Fischer and Schneider, On feature relevance uncertainty: a Monte Carlo dropout sampling approach (MCRP), 2020.
+    [2] Bykov et al., How much can I trust you? Quantifying uncertainties in explaining neural networks (B-LRP), 2020.
+    [3] Mulye and Valdenegro-Toro, Uncertainty quantification for gradient-based explanations in neural networks, 2024.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from captum.attr import Attribution
+from torch import Tensor, nn
+
+from captum_uq._captum import log_usage
+from captum_uq._model_state import preserved
+from captum_uq._trees import tree_map
+from captum_uq.attribution import StochasticAttribution
+from captum_uq.distribution import DistributionAttribution
+from captum_uq.lrp import LRP, Composite, EpsilonComposite, LayerLRP, ZPlusComposite
+from captum_uq.normalization import channel_mean, min_max, signed_max
+from captum_uq.samplers.base import Sampler, as_tuple, evaluation_mode
+from captum_uq.samplers.dropout import MCDropout
+
+PREDICTED = "predicted"
+PERCENTILES = (5, 25, 50, 75, 95)
+"""Those of B-LRP's figures."""
+
+
+class MCRPScores(NamedTuple):
+    """What MCRP's figures show, from left to right; each of the distribution's shape."""
+
+    mean: Tensor
+    uncertainty: Tensor
+    snr: Tensor
+    confusion: Tensor
+
+
+class UncertaintyScores(NamedTuple):
+    """What Mulye and Valdenegro-Toro show of an explanation; each of the distribution's shape."""
+
+    mean: Tensor
+    stdev: Tensor
+    cv: Tensor
+
+
+class MCRP(StochasticAttribution):
+    """Monte Carlo relevance propagation: z+ under the model's own dropout, each draw's map normalised.
+
+    Args:
+        model: The network, giving logits.
+        layer: A hidden layer (or a list) whose relevance is asked for, in place of the inputs'.
+        composite: The rules of LRP; None for z+ everywhere.
+        sampler: Where the draws come from; None for MC dropout at the model's own rates, 100 draws.
+
+    References:
+        Fischer and Schneider (MCRP), 2020: eq. 1 (z+), 5 and 6 (one mask for both passes), 7 to 9, section 3.2.
+
+    Example:
+        >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(32, 2)).eval()
+        >>> dist = MCRP(model).attribute(torch.rand(2, 3, 4, 4, requires_grad=True), target=1, n_draws=20, seed=0)
+        >>> dist.shape, dist.draws.amax().item()
+        (torch.Size([2, 1, 4, 4]), 1.0)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: nn.Module | list[nn.Module] | None = None,
+        *,
+        composite: Composite | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        super().__init__(_relevance(model, layer, composite or ZPlusComposite()), sampler or MCDropout())
+
+    @log_usage()  # type: ignore[untyped-decorator]  # sets __wrapped__, which NoiseTunnel reads
+    def attribute(self, *args: Any, **kwargs: Any) -> Any:
+        """The distribution of normalised maps.
+
+        Args:
+            args: As for `StochasticAttribution.attribute`.
+            kwargs: As there.
+
+        Returns:
+            Relevance averaged over channels, and every draw's map mapped to [0, 1] by its own extremes (eq. 9), shape
+            ``(N, 1, *F)``; inputs without channels, ``(N, F)``, keep their shape.
+        """
+        return tree_map(
+            lambda dist: dist.map(_normalised) if dist.ndim > 1 else dist, super().attribute(*args, **kwargs)
+        )
+
+    @staticmethod
+    def scores(dist: DistributionAttribution) -> MCRPScores:
+        """Mean, uncertainty, signal-to-noise ratio and confusion of the maps.
+
+        Args:
+            dist: What `attribute` returned, shape ``(N, 1, *F)``.
+
+        Returns:
+            ``mu``, ``sigma``, ``mu / sigma`` and ``mu sigma``, with ``sigma`` over ``T`` (eq. 8: ``correction=0``).
+        """
+        return MCRPScores(dist.expectation(), dist.stdev(0), dist.snr(0), dist.confusion(0))
+
+
+class BLRP(StochasticAttribution):
+    """Bayesian LRP: percentiles of the distribution of relevance.
+
+    Args:
+        model: The network, giving logits.
+        layer: A hidden layer (or a list) whose relevance is asked for, in place of the inputs'.
+        composite: The rules of LRP; None for LRP-epsilon with epsilon 1e-9 and max-pooling redistributed as
+            average-pooling. `captum_uq.lrp.LRPCMP` is the paper's other choice.
+        sampler: Where the draws come from; None for MC dropout.
+
+    References:
+        Bykov et al. (B-LRP), 2020: eq. 4 and 5, section 3.1.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
+        >>> dist = BLRP(model).attribute(torch.rand(2, 3, requires_grad=True), target=1, n_draws=20, seed=0)
+        >>> BLRP.percentile_maps(dist).shape
+        torch.Size([5, 2, 3])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: nn.Module | list[nn.Module] | None = None,
+        *,
+        composite: Composite | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        composite = composite or EpsilonComposite(1e-9, max_pool="average")
+        super().__init__(_relevance(model, layer, composite), sampler or MCDropout())
+
+    @staticmethod
+    def percentile_maps(dist: DistributionAttribution, q: Sequence[float] = PERCENTILES) -> Tensor:
+        """Percentile maps as the paper shows them, each example's map scaled to [-1, 1] with 0 kept in place.
+
+        For pictures in colour, give it ``dist.map(captum_uq.normalization.channel_sum)``.
+
+        Args:
+            dist: What `attribute` returned, shape ``(N, *F)``.
+            q: Percentiles, in [0, 100].
+
+        Returns:
+            Shape ``(len(q), N, *F)``, positive where relevance is.
+
+        References:
+            Bykov et al. (B-LRP), 2020, eq. 5 and appendix B.
+        """
+        return torch.stack([signed_max(percentile) for percentile in dist.percentile(q)])
+
+
+class ExplanationUncertainty(StochasticAttribution):
+    """Mean, standard deviation and coefficient of variation of an explanation.
+
+    Args:
+        attribution_method: Any method of Captum, such as ``GuidedBackprop(model)``.
+        sampler: Where the draws come from.
+
+    References:
+        Mulye and Valdenegro-Toro, 2024, section 3.
+
+    Example:
+        >>> from captum.attr import Saliency
+        >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
+        >>> method = ExplanationUncertainty(Saliency(model), MCDropout())
+        >>> dist = method.attribute(torch.rand(2, 3, requires_grad=True), target="predicted", n_draws=20, seed=0)
+        >>> ExplanationUncertainty.scores(dist).cv.shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, attribution_method: Attribution, sampler: Sampler) -> None:
+        super().__init__(attribution_method, sampler)
+
+    @log_usage()  # type: ignore[untyped-decorator]  # sets __wrapped__, which NoiseTunnel reads
+    def attribute(self, inputs: Any, *args: Any, target: Any = None, **kwargs: Any) -> Any:
+        """The distribution of explanations, all draws explaining the same output.
+
+        Args:
+            inputs: Shape ``(N, *F)``, or a tuple of such.
+            args: As for the method.
+            target: Labels, for the logits of the ground truth; ``"predicted"``, for those of the class that the
+                network as it stands predicts; None for a network with one output (regression).
+            kwargs: As for `StochasticAttribution.attribute`.
+
+        Returns:
+            What `StochasticAttribution.attribute` returns.
+
+        Raises:
+            ValueError: ``target="predicted"`` for a network that gives no classes.
+        """  # noqa: DOC502
+        if isinstance(target, str):
+            target = self._predicted(target, inputs, kwargs.get("additional_forward_args"))
+        return super().attribute(inputs, *args, target=target, **kwargs)
+
+    def _predicted(self, target: str, inputs: Any, additional_forward_args: Any) -> Tensor:
+        """The class of each example, shape ``(N,)``, by the network in eval mode with nothing drawn.
+
+        Raises:
+            ValueError: The target is another word, or the network gives no classes.
+        """
+        if target != PREDICTED:
+            raise ValueError(f"target is labels, None or {PREDICTED!r}, got {target!r}.")
+        model = self._model()
+        with torch.no_grad(), preserved(model or nn.Module(), buffers=True):
+            evaluation_mode(model or nn.Module())
+            outputs: Tensor = self.forward_func(*as_tuple(inputs), *as_tuple(additional_forward_args))
+        if outputs.ndim != 2 or outputs.shape[1] < 2:
+            raise ValueError(
+                f"target={PREDICTED!r} is the class with the largest output, and the network gave outputs of shape "
+                f"{tuple(outputs.shape)}. Give it one output for each class, or leave target out for a regression."
+            )
+        return outputs.argmax(dim=1)
+
+    @staticmethod
+    def scores(dist: DistributionAttribution) -> UncertaintyScores:
+        """Mean, standard deviation and coefficient of variation.
+
+        Args:
+            dist: What `attribute` returned, shape ``(N, *F)``.
+
+        Returns:
+            ``mu``, ``sigma`` and ``sigma / |mu|``. The paper prints its ``E_sigma`` as a mean of squares and uses it as
+            a standard deviation, which this is.
+        """
+        return UncertaintyScores(dist.expectation(), dist.stdev(), dist.cv())
+
+
+def _relevance(model: nn.Module, layer: nn.Module | list[nn.Module] | None, composite: Composite) -> Attribution:
+    return LRP(model, composite) if layer is None else LayerLRP(model, layer, composite)
+
+
+def _normalised(relevance: Tensor) -> Tensor:
+    """One draw's maps, averaged over channels where there are any, in [0, 1]."""
+    return min_max(channel_mean(relevance) if relevance.ndim > 2 else relevance)
