@@ -11,10 +11,11 @@ from typing import Any
 from torch import nn
 
 from captum_uq._rng import generator
+from captum_uq.samplers._members import StoredNetworks
 from captum_uq.samplers.base import BoundSampler, Sampler
 
 
-class Compose(Sampler):
+class Compose(StoredNetworks):
     """Draws of a network by several samplers together: dropout within each member, weight noise plus input noise.
 
     Within a draw the samplers work in turn, each on the network that those before it left: `NoiseGrad` after

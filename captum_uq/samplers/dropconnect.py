@@ -42,7 +42,7 @@ class DropConnect(Sampler):
         >>> model = nn.Linear(4, 1, bias=False)
         >>> _ = nn.init.ones_(model.weight)
         >>> DropConnect(model, p=0.5).network(1, seed=0).weight.tolist()
-        [[2.0, 0.0, 0.0, 2.0]]
+        [[0.0, 2.0, 0.0, 0.0]]
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class DropConnect(Sampler):
             )
 
         def draw(index: int, seed: int) -> dict[str, Tensor]:
-            return {name: weight * self._mask(weight, seed, index, name) for name, weight in weights.items()}
+            return {name: self._masked(weight, seed, index, name) for name, weight in weights.items()}
 
         return BoundWeights(model, draw)
 
-    def _mask(self, weight: Tensor, seed: int, index: int, name: str) -> Tensor:
-        """0 or ``1 / (1 - p)`` for each weight."""
+    def _masked(self, weight: Tensor, seed: int, index: int, name: str) -> Tensor:
+        """The weight times 0 or ``1 / (1 - p)``."""
         uniform = generator(seed, "DropConnect", index, name).random(tuple(weight.shape), dtype=np.float32)
-        return torch.as_tensor(uniform >= self.p).to(weight) / (1 - self.p)
+        return torch.as_tensor(uniform >= self.p).to(weight).div_(1 - self.p).mul_(weight.detach())
 
     def __repr__(self) -> str:
         return f"DropConnect(p={self.p!r}{shown(self.modules)})"

@@ -80,7 +80,8 @@ class NoiseGrad(Sampler):
         return own_parameters(model, selected_modules(module_names(model), self.modules))
 
     def _noisy(self, weight: Tensor, seed: int, index: int, name: str) -> Tensor:
-        return weight.detach() * (1 + self.std * standard_normal(weight, seed, "NoiseGrad", index, name))
+        noise = standard_normal(weight, seed, "NoiseGrad", index, name)
+        return noise.mul_(self.std).add_(1).mul_(weight.detach())
 
     def __repr__(self) -> str:
         return f"NoiseGrad(std={self.std!r}{shown(self.modules)})"

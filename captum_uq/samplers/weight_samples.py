@@ -90,7 +90,7 @@ def _listed(samples: Any) -> list[State]:
 
 
 def _unstacked(stacked: State) -> list[State]:
-    """One state dict for each entry of the first dimension.
+    """One state dict for each entry of the first dimension, in memory of its own: a view's alignment moves sums.
 
     Raises:
         ValueError: The weights do not have the same number of samples.
@@ -102,4 +102,4 @@ def _unstacked(stacked: State) -> list[State]:
             "For a single state dict, give a list of several."
         )
     count = next(iter(lengths.values()))
-    return [{name: value[t] for name, value in stacked.items()} for t in range(count)]
+    return [{name: value[t].clone() for name, value in stacked.items()} for t in range(count)]

@@ -1,0 +1,169 @@
+"""SWAG: a Gaussian fitted to the weights along a training run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._rng import generator, isolated, seed_global
+from captum_uq.samplers._batch_norm import refit_batch_norm
+from captum_uq.samplers._moments import Moments
+from captum_uq.samplers._weights import BoundWeights, SwappedWeights, parameters_of, standard_normal
+from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
+
+_VERSION = 1
+
+
+class SWAG(Sampler):
+    """Draws of a network from SWAG: ``w = mean + scale * (sqrt(diag / 2) z1 + D z2 / sqrt(2 (K - 1)))``.
+
+    Call `collect` from the training loop, once an epoch or every so many steps of SGD at a high constant rate; mean
+    and diagonal are over all that was collected, ``D`` holds the last ``K <= max_rank`` deviations from the mean.
+
+    BatchNorm's statistics belong to the weights: give ``batches``, some batches of training inputs, and they are
+    computed anew for every draw, as the authors do. Without, draws keep the model's.
+
+    Args:
+        model: The network; None to find it in the attribution method.
+        max_rank: How many deviations to keep, at least 2; 20 in the original.
+        scale: Of the standard deviation of the draws, above 0.
+        batches: Batches of inputs, or of (inputs, labels), read once for each draw.
+
+    Raises:
+        ValueError: ``max_rank`` or ``scale`` is out of range, or ``batches`` can be read only once.
+
+    References:
+        Maddox et al., A Simple Baseline for Bayesian Uncertainty in Deep Learning, 2019, eq. 1 and algorithm 1.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> swag = SWAG(model)
+        >>> for step in range(5):
+        ...     _ = nn.init.normal_(model.weight)  # a step of training
+        ...     swag.collect(model)
+        >>> swag.n_collected, swag.network(0, seed=0).weight.shape
+        (5, torch.Size([1, 2]))
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        *,
+        max_rank: int = 20,
+        scale: float = 1.0,
+        batches: Iterable[Any] | None = None,
+    ) -> None:
+        super().__init__(model)
+        if max_rank < 2 or not 0 < scale < math.inf:
+            raise ValueError(f"SWAG needs max_rank of at least 2 and scale above 0, got {max_rank!r} and {scale!r}.")
+        if batches is not None and iter(batches) is batches:
+            raise ValueError(
+                "SWAG reads batches once for each draw, and a generator ends. Give a list or a DataLoader."
+            )
+        self.max_rank, self.scale, self.batches = max_rank, float(scale), batches
+        self._moments: dict[str, Moments] = {}
+
+    @property
+    def n_collected(self) -> int:
+        """How many networks were collected."""
+        return next((moments.count for moments in self._moments.values()), 0)
+
+    def collect(self, model: nn.Module | None = None) -> None:
+        """Take in the weights as they are now.
+
+        Args:
+            model: The network in training; None for the sampler's own.
+        """
+        with torch.no_grad():
+            for name, parameter in parameters_of(self._model(model)).items():
+                self._moments.setdefault(name, Moments(self.max_rank)).add(parameter.detach())
+
+    def bind(self, model: nn.Module) -> BoundSampler:
+        """The draws of ``model``.
+
+        Raises:
+            NothingToDrawError: Fewer than two different networks were collected.
+            ValueError: Another architecture was collected.
+        """
+        if not any(moments.spread() for moments in self._moments.values()):
+            raise NothingToDrawError(
+                f"{self!r} has nothing to draw: it looks for at least two different collected networks and has "
+                f"{self.n_collected}. Call swag.collect(model) from the training loop, after each epoch."
+            )
+        parameters = parameters_of(model)
+        if {name: p.shape for name, p in parameters.items()} != {n: m.mean.shape for n, m in self._moments.items()}:
+            raise ValueError(
+                f"SWAG collected {sorted(self._moments)[:3]}..., the parameters of another network than "
+                f"{type(model).__name__}. Give it the network it was collected from."
+            )
+        return _BoundSWAG(self, model)
+
+    def drawn(self, index: int, seed: int) -> dict[str, Tensor]:
+        """The weights of a draw, by name, on the CPU."""
+        return {name: self._drawn(moments, seed, index, name) for name, moments in self._moments.items()}
+
+    def _drawn(self, moments: Moments, seed: int, index: int, name: str) -> Tensor:
+        """Diagonal and low-rank part of one parameter; all parameters of a draw share ``z2``."""
+        rank = len(moments.deviations)
+        diagonal = moments.variance().sqrt() * standard_normal(moments.mean, seed, "SWAG", index, name)
+        z2 = torch.as_tensor(generator(seed, "SWAG", index).standard_normal(rank)).to(moments.mean)
+        low_rank = torch.tensordot(z2, torch.stack(moments.deviations), dims=1) / math.sqrt(max(rank - 1, 1))
+        drawn: Tensor = moments.mean + self.scale * (diagonal + low_rank) / math.sqrt(2)
+        return drawn
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was collected to a file of plain data; ``batches`` are not in it."""
+        options = {"version": _VERSION, "max_rank": self.max_rank, "scale": self.scale}
+        torch.save(options | {"moments": {name: m.as_dict() for name, m in self._moments.items()}}, path)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], model: nn.Module | None = None, *, batches: Iterable[Any] | None = None
+    ) -> SWAG:
+        """Read what `save` wrote; no code of the file is run.
+
+        Args:
+            path: The file.
+            model: The network; None to find it in the attribution method.
+            batches: As in `SWAG`.
+
+        Returns:
+            The sampler.
+
+        Raises:
+            ValueError: Another version wrote the file, or something else did.
+        """
+        data = torch.load(path, weights_only=True)
+        if not isinstance(data, dict) or data.get("version") != _VERSION:
+            raise ValueError(f"{os.fspath(path)!r} is no file of SWAG.save of version {_VERSION}.")
+        swag = cls(model, max_rank=data["max_rank"], scale=data["scale"], batches=batches)
+        swag._moments = {name: Moments(swag.max_rank, **moments) for name, moments in data["moments"].items()}
+        return swag
+
+    def __repr__(self) -> str:
+        return f"SWAG({self.n_collected} collected, max_rank={self.max_rank}, scale={self.scale})"
+
+
+class _BoundSWAG(BoundWeights):
+    """The draws, with BatchNorm's statistics where there are batches to compute them from."""
+
+    def __init__(self, sampler: SWAG, model: nn.Module) -> None:
+        super().__init__(model, sampler.drawn)
+        self._sampler, self._model = sampler, model
+        self._statistics: dict[tuple[int, int], dict[str, Tensor]] = {}
+
+    def weights(self, index: int, seed: int) -> dict[str, Tensor]:
+        """Parameters, and the buffers of BatchNorm that go with them."""
+        parameters = dict(super().weights(index, seed))
+        if self._sampler.batches is None:
+            return parameters
+        if (index, seed) not in self._statistics:
+            with isolated(), SwappedWeights(self.tensors, lambda: parameters):
+                seed_global(seed, "SWAG", index, "batches")
+                self._statistics[index, seed] = refit_batch_norm(self._model, self._sampler.batches)
+        return parameters | self._statistics[index, seed]
