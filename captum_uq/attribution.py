@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
@@ -16,6 +14,7 @@ from captum_uq._model_state import preserved, preserved_gradients
 from captum_uq._rng import check_seed, isolated, take_seed
 from captum_uq._trees import leaves, tree_map
 from captum_uq.distribution import DistributionAttribution
+from captum_uq.execution.compiled import eager
 from captum_uq.execution.loop import INDEPENDENT, SHARED, EstimatorNoise, Job, run_deterministic, run_draws
 from captum_uq.execution.method import Call, find_model, forward_in_scope, propagates_relevance
 from captum_uq.samplers.base import BoundSampler, DrawError, Sampler, exclusive, original
@@ -151,14 +150,14 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         with self._undone(model, call, restore_rng=not follows_global) as bound:
             job = Job(
                 call=call.run,
-                predict=_predictor(call) if return_predictions else None,
+                predict=call.predict if return_predictions and call.forward_arguments is not None else None,
                 model=model,
                 bound=bound,
                 deterministic=self.sampler.deterministic,
                 seed=seed,
                 noise=EstimatorNoise(estimator_seed, seed, follows_global),
             )
-            draws, predictions = run_draws(job, n_draws, f"{type(self.attribution_method).__name__} draws" if show_progress else None)
+            draws, predictions = run_draws(job, n_draws, f"{self._method_name} draws" if show_progress else None)
             deterministic = self._deterministic(job, draws) if return_deterministic else None
         return self._distributions(
             draws,
@@ -176,6 +175,10 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             NotImplementedError: Always.
         """
         raise NotImplementedError(f"attribute_future is not implemented for {type(self).__name__}")
+
+    @property
+    def _method_name(self) -> str:
+        return type(self.attribution_method).__name__
 
     def _model(self) -> nn.Module | None:
         """The network to draw from.
@@ -198,7 +201,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             if model is not None:
                 stack.enter_context(exclusive(model))
                 stack.enter_context(preserved(model, buffers=True))
-                stack.enter_context(_eager(model, self.attribution_method))
+                stack.enter_context(eager(model, self.attribution_method))
             stack.enter_context(preserved_gradients(list(leaves((call.args, call.kwargs)))))
             if restore_rng:
                 stack.enter_context(isolated())
@@ -238,44 +241,9 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
 
     def _distributions(self, draws: Any, deterministic: Any, **facts: Any) -> Any:
         """Every tensor of the draws as a distribution."""
-        facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": type(self.attribution_method).__name__}
+        facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": self._method_name}
 
         def distribution(draws: Tensor, deterministic: Tensor | None = None) -> DistributionAttribution:
             return DistributionAttribution(draws, deterministic=deterministic, **facts)
 
         return tree_map(distribution, draws, *([] if deterministic is None else [deterministic]))
-
-
-def _predictor(call: Call) -> Callable[[], Any] | None:
-    """What runs the network on the inputs; None for a method whose inputs are not the network's."""
-    arguments = call.forward_arguments
-    if arguments is None:
-        return None
-
-    def predict() -> Any:
-        with torch.no_grad():
-            outputs = call.method.forward_func(*arguments)
-        return outputs if isinstance(outputs, Tensor) else None
-
-    return predict
-
-
-@contextlib.contextmanager
-def _eager(model: nn.Module, method: Attribution) -> Iterator[None]:
-    """Run what ``torch.compile`` compiled as it was written: compiled code has its dropout inside its kernels."""
-    modules = [method.forward_func, *model.modules()] if hasattr(method, "forward_func") else [*model.modules()]
-    if not any(_is_compiled(module) for module in modules):
-        yield
-        return
-    warnings.warn(
-        f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.",
-        stacklevel=2,
-    )
-    with torch.compiler.set_stance("force_eager"):
-        yield
-
-
-def _is_compiled(module: Any) -> bool:
-    return isinstance(module, nn.Module) and (
-        original(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
-    )

@@ -21,7 +21,8 @@ def blocks(language: str) -> list[str]:
 def test_the_code_of_the_readme_runs_from_top_to_bottom() -> None:
     torch.manual_seed(0)
     model, images, labels = Convolutional().eval(), torch.randn(4, 2, 6, 6), torch.tensor([0, 1, 2, 0])
-    names = {"torch": torch, "model": model, "images": images, "labels": labels}
+    members = [Convolutional().eval() for _ in range(3)]
+    names = {"torch": torch, "model": model, "images": images, "labels": labels, "members": members}
     for code in blocks("python"):
         exec(compile(code, str(README), "exec"), names)
 

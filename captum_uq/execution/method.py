@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from captum.attr import LRP, Attribution, LayerLRP
 from torch import Tensor, nn
 
@@ -138,6 +139,12 @@ class Call:
         if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
             return None
         return (*inputs, *as_tuple(self.argument("additional_forward_args")))
+
+    def predict(self) -> Tensor | None:
+        """What the network gives for the inputs, ``(N, *outputs)``; None where that is no tensor."""
+        with torch.no_grad():
+            outputs = self.method.forward_func(*(self.forward_arguments or ()))
+        return outputs if isinstance(outputs, Tensor) else None
 
     def accepts(self, name: str) -> bool:
         """Whether the method's ``attribute`` has an argument of this name."""

@@ -85,7 +85,7 @@ def propagated(propagate: Propagate, output: Tensor, inputs: tuple[Tensor, ...],
         The output.
     """
     node = _InPlace if in_place else _Propagation
-    result: Tensor = node.apply(propagate, output.detach(), *inputs)  # type: ignore[no-untyped-call]
+    result: Tensor = node.apply(propagate, output.detach(), *inputs)
     return result
 
 

@@ -1,0 +1,85 @@
+"""Targets that a network names itself: its own prediction, in each draw or as it stands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_uq._rng import isolated
+from captum_uq.execution.method import Call
+from captum_uq.samplers._agreement import classes_of
+
+DRAW, PREDICTED = "draw", "predicted"
+
+
+def resolve(call: Call, as_it_stands: Callable[[], AbstractContextManager[object]]) -> tuple[Call, Callable[[], Any]]:
+    """Make of ``target="draw"`` and ``target="predicted"`` what Captum takes.
+
+    Args:
+        call: One call of a method; any other target is left alone.
+        as_it_stands: A context in which the network is deterministic.
+
+    Returns:
+        The call, its target the predicted classes ``(N,)`` for ``"predicted"``; and what runs it, at the class that
+        the network predicts at that moment for ``"draw"``.
+
+    Raises:
+        ValueError: The network's outputs are not ``(N, C)``.
+    """  # noqa: DOC502 -- raised by the helper
+    target = call.argument("target")
+    if not isinstance(target, str) or target not in (DRAW, PREDICTED) or call.forward_arguments is None:
+        return call, call.run  # a language model's target is a text, and its inputs no tensors
+    if target == DRAW:
+        return call, lambda: with_target(call, predicted(call)).run()
+    with as_it_stands():
+        call = with_target(call, predicted(call))
+    return call, call.run
+
+
+def predicted(call: Call) -> Tensor:
+    """The class that the network predicts at this moment, ``(N,)``.
+
+    Args:
+        call: One call of a method.
+
+    Returns:
+        The classes.
+
+    Raises:
+        ValueError: The method's inputs are not the network's, or its outputs are not ``(N, C)``.
+    """
+    arguments = call.forward_arguments
+    outputs = None
+    if arguments is not None:
+        with torch.no_grad(), isolated():
+            outputs = call.method.forward_func(*arguments)
+    if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < 2:
+        shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
+        raise ValueError(
+            "A predicted target is the largest of the outputs (N, C) of the network on the method's inputs, got "
+            f"{shape}. Give the target's number."
+        )
+    return classes_of(outputs)
+
+
+def with_target(call: Call, target: Any) -> Call:
+    """The same call at another target.
+
+    Args:
+        call: One call of a method, which was given a target.
+        target: The other one.
+
+    Returns:
+        A call of its own.
+    """
+    if "target" in call.kwargs:
+        return replace(call, kwargs=call.kwargs | {"target": target})
+    bound = inspect.signature(call.method.attribute).bind_partial(*call.args, **call.kwargs)
+    bound.arguments["target"] = target
+    return replace(call, args=bound.args, kwargs=bound.kwargs)
