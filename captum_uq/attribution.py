@@ -15,8 +15,17 @@ from captum_uq._rng import check_seed, isolated, take_seed
 from captum_uq._trees import leaves, tree_map
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.execution.compiled import eager
-from captum_uq.execution.loop import INDEPENDENT, SHARED, EstimatorNoise, Job, run_deterministic, run_draws
+from captum_uq.execution.loop import (
+    INDEPENDENT,
+    SHARED,
+    EstimatorNoise,
+    Job,
+    run_deterministic,
+    run_draws,
+    run_prediction,
+)
 from captum_uq.execution.method import Call, find_model, forward_in_scope, propagates_relevance
+from captum_uq.execution.targets import resolve
 from captum_uq.samplers.base import BoundSampler, DrawError, Sampler, exclusive, original
 
 _OWN = ("attribution_method", "sampler", "summary", "get_name")
@@ -124,6 +133,8 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             nan_policy: ``"raise"`` on NaN or infinity in a draw, or ``"propagate"``.
             show_progress: Whether to show a progress bar over the draws.
             kwargs: The method's own keyword arguments: ``target``, ``baselines``, ``additional_forward_args``, ...
+                Beside Captum's targets, ``target="predicted"`` is the class that the network as it stands predicts,
+                and ``target="draw"`` the one that each draw predicts (see ``dist.predictions.flip_rate()``).
 
         Returns:
             What the method returns, every tensor a `DistributionAttribution`: a tensor, a tuple of tensors,
@@ -157,12 +168,15 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 seed=seed,
                 noise=EstimatorNoise(estimator_seed, seed, follows_global),
             )
+            call, job.call = resolve(call, job.untouched)
             draws, predictions = run_draws(job, n_draws, f"{self._method_name} draws" if show_progress else None)
             deterministic = self._deterministic(job, draws) if return_deterministic else None
+            own = None if predictions is None else run_prediction(job)
         return self._distributions(
             draws,
             deterministic,
             predictions=predictions,
+            own_predictions=own,
             seed=seed,
             target=call.argument("target"),
             nan_policy="propagate" if self.sampler.deterministic else nan_policy,

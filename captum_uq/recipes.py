@@ -25,16 +25,14 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_uq._captum import log_usage
-from captum_uq._model_state import preserved
 from captum_uq._trees import tree_map
 from captum_uq.attribution import StochasticAttribution
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.lrp import LRP, Composite, EpsilonComposite, LayerLRP, ZPlusComposite
 from captum_uq.normalization import channel_mean, min_max, signed_max
-from captum_uq.samplers.base import Sampler, as_tuple, evaluation_mode
+from captum_uq.samplers.base import Sampler
 from captum_uq.samplers.dropout import MCDropout
 
-PREDICTED = "predicted"
 PERCENTILES = (5, 25, 50, 75, 95)
 """Those of B-LRP's figures."""
 
@@ -167,6 +165,9 @@ class BLRP(StochasticAttribution):
 class ExplanationUncertainty(StochasticAttribution):
     """Mean, standard deviation and coefficient of variation of an explanation.
 
+    All draws explain the same output: ``target`` is the labels, for the logits of the ground truth; ``"predicted"``,
+    for the class that the network as it stands predicts; or nothing, for a regression.
+
     Args:
         attribution_method: Any method of Captum, such as ``GuidedBackprop(model)``.
         sampler: Where the draws come from.
@@ -182,49 +183,6 @@ class ExplanationUncertainty(StochasticAttribution):
         >>> ExplanationUncertainty.scores(dist).cv.shape
         torch.Size([2, 3])
     """
-
-    def __init__(self, attribution_method: Attribution, sampler: Sampler) -> None:
-        super().__init__(attribution_method, sampler)
-
-    @log_usage()  # type: ignore[untyped-decorator]  # sets __wrapped__, which NoiseTunnel reads
-    def attribute(self, inputs: Any, *args: Any, target: Any = None, **kwargs: Any) -> Any:
-        """The distribution of explanations, all draws explaining the same output.
-
-        Args:
-            inputs: Shape ``(N, *F)``, or a tuple of such.
-            args: As for the method.
-            target: Labels, for the logits of the ground truth; ``"predicted"``, for those of the class that the
-                network as it stands predicts; None for a network with one output (regression).
-            kwargs: As for `StochasticAttribution.attribute`.
-
-        Returns:
-            What `StochasticAttribution.attribute` returns.
-
-        Raises:
-            ValueError: ``target="predicted"`` for a network that gives no classes.
-        """  # noqa: DOC502
-        if isinstance(target, str):
-            target = self._predicted(target, inputs, kwargs.get("additional_forward_args"))
-        return super().attribute(inputs, *args, target=target, **kwargs)
-
-    def _predicted(self, target: str, inputs: Any, additional_forward_args: Any) -> Tensor:
-        """The class of each example, shape ``(N,)``, by the network in eval mode with nothing drawn.
-
-        Raises:
-            ValueError: The target is another word, or the network gives no classes.
-        """
-        if target != PREDICTED:
-            raise ValueError(f"target is labels, None or {PREDICTED!r}, got {target!r}.")
-        model = self._model()
-        with torch.no_grad(), preserved(model or nn.Module(), buffers=True):
-            evaluation_mode(model or nn.Module())
-            outputs: Tensor = self.forward_func(*as_tuple(inputs), *as_tuple(additional_forward_args))
-        if outputs.ndim != 2 or outputs.shape[1] < 2:
-            raise ValueError(
-                f"target={PREDICTED!r} is the class with the largest output, and the network gave outputs of shape "
-                f"{tuple(outputs.shape)}. Give it one output for each class, or leave target out for a regression."
-            )
-        return outputs.argmax(dim=1)
 
     @staticmethod
     def scores(dist: DistributionAttribution) -> UncertaintyScores:

@@ -89,7 +89,8 @@ def test_draws_are_kept_without_graph_subclass_or_copy():
     draws = normal(T, N, 3).requires_grad_()
     scaled = draws * 2
     dist = DistributionAttribution(scaled, deterministic=scaled[0], predictions=scaled)
-    for tensor in (dist.draws, dist.deterministic, dist.predictions, dist.point):
+    assert dist.predictions.data_ptr() == scaled.data_ptr()
+    for tensor in (dist.draws, dist.deterministic, dist.predictions.outputs, dist.predictions + 0, dist.point):
         assert plain(tensor)
         assert not tensor.requires_grad
         assert tensor.grad_fn is None

@@ -14,6 +14,7 @@ from captum_uq import stats
 from captum_uq.distribution import files
 from captum_uq.distribution.accessors import DrawStatistics
 from captum_uq.distribution.change import convert_record, map_record, merge_records
+from captum_uq.distribution.given import given_record
 from captum_uq.distribution.index import index_record
 from captum_uq.distribution.record import (
     Record,
@@ -41,6 +42,7 @@ class DistributionAttribution(DrawStatistics, PointTensor):
             ``"deterministic"``.
         deterministic: Attribution of the network as it stands, shape ``(*shape)``.
         predictions: Outputs of each draw, shape ``(T, N, ...)``.
+        own_predictions: Outputs of the network as it stands, shape ``(N, ...)``.
         seed: The seed of the draws.
         sampler: What drew them, as text.
         method: The attribution method, as text.
@@ -67,6 +69,7 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         summary: stats.Summary = "mean",
         deterministic: Tensor | None = None,
         predictions: Tensor | None = None,
+        own_predictions: Tensor | None = None,
         seed: int | None = None,
         sampler: str | None = None,
         method: str | None = None,
@@ -80,6 +83,7 @@ class DistributionAttribution(DrawStatistics, PointTensor):
             summary=summary,
             deterministic=checked_deterministic(deterministic, draws),
             predictions=checked_predictions(predictions, draws),
+            own_predictions=own_predictions,
             sources=((None if sampler is None else str(sampler), None if seed is None else int(seed)),),
             method=None if method is None else str(method),
             target=target,
@@ -126,6 +130,20 @@ class DistributionAttribution(DrawStatistics, PointTensor):
                     [1.]])
         """  # noqa: DOC502 (raised in map_record)
         return self._of(map_record(self._record, fn))
+
+    def given(self, *, prediction: int) -> DistributionAttribution:
+        """Restricts to the draws that predicted a class.
+
+        Args:
+            prediction: The class.
+
+        Returns:
+            The distribution over those draws, of the one example that it is of.
+
+        Raises:
+            ValueError: If there are no predictions or several examples, or no draw predicted that class.
+        """  # noqa: DOC502 (raised in given_record)
+        return self._of(given_record(self._record, prediction))
 
     def merge(self, other: DistributionAttribution) -> DistributionAttribution:
         """Puts the draws of two results on the same attribution together.

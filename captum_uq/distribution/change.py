@@ -122,5 +122,6 @@ def convert_record(record: Record, convert: Callable[[Tensor], Tensor], device: 
         draws=convert(record.draws),
         deterministic=None if fixed is None else convert(fixed),
         predictions=None if predictions is None else predictions.to(device),
+        own_predictions=None if record.own_predictions is None else record.own_predictions.to(device),
         target=target.to(device) if isinstance(target, Tensor) else target,
     )

@@ -51,6 +51,8 @@ def _follow_examples(record: Record, index: Any) -> dict[str, Any]:
     known, examples = _examples(_parts(index), record.draws.ndim - 1)
     if record.predictions is not None and record.predictions_per_example():
         changes["predictions"] = record.predictions[:, examples] if known else None
+        own = record.own_predictions
+        changes["own_predictions"] = own[examples] if known and own is not None else None
     if record.target_per_example():
         changes["target"] = _index_target(record.target, examples) if known else None
     changes["has_examples"] = known and not _is_number(examples)

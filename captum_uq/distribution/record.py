@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_uq import stats
+from captum_uq.distribution.predictions import Predictions
 
 NAN_POLICIES = ("raise", "propagate")
 
@@ -32,6 +33,7 @@ class Record:
     target: Target
     nan_policy: str
     has_examples: bool  # whether dim 0 of shape is the batch of N examples
+    own_predictions: Tensor | None = None  # shape: (N, ...), of the network as it stands
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as they are: ``dataclasses.asdict`` would copy the tensors."""
@@ -74,9 +76,10 @@ class Recorded:
         return self._record.deterministic
 
     @property
-    def predictions(self) -> Tensor | None:
-        """The outputs of each draw, shape ``(T, N, ...)``."""
-        return self._record.predictions
+    def predictions(self) -> Predictions | None:
+        """The outputs of each draw, shape ``(T, N, ...)``, with their summaries: entropy, flip rate, ..."""
+        outputs = self._record.predictions
+        return None if outputs is None else Predictions.of(outputs, self._record.own_predictions)
 
     @property
     def seed(self) -> int | tuple[int | None, ...] | None:

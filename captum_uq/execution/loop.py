@@ -123,6 +123,12 @@ def run_deterministic(job: Job) -> Any:
         return tree_map(_plain, job.call())
 
 
+def run_prediction(job: Job) -> Any:
+    """What the network as it stands predicts on the inputs, ``(N, *outputs)``."""
+    with job.untouched(), isolated():
+        return None if job.predict is None else job.predict()
+
+
 class _Stack:
     """Trees of one structure, stacked draw by draw."""
 

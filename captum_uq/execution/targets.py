@@ -30,11 +30,13 @@ def resolve(call: Call, as_it_stands: Callable[[], AbstractContextManager[object
         the network predicts at that moment for ``"draw"``.
 
     Raises:
-        ValueError: The network's outputs are not ``(N, C)``.
-    """  # noqa: DOC502 -- raised by the helper
+        ValueError: Another word, or the network's outputs are not ``(N, C)``.
+    """
     target = call.argument("target")
-    if not isinstance(target, str) or target not in (DRAW, PREDICTED) or call.forward_arguments is None:
+    if not isinstance(target, str) or call.forward_arguments is None:
         return call, call.run  # a language model's target is a text, and its inputs no tensors
+    if target not in (DRAW, PREDICTED):
+        raise ValueError(f"target is labels, None, {PREDICTED!r} or {DRAW!r}, got {target!r}.")
     if target == DRAW:
         return call, lambda: with_target(call, predicted(call)).run()
     with as_it_stands():
@@ -63,7 +65,7 @@ def predicted(call: Call) -> Tensor:
         shape = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise ValueError(
             "A predicted target is the largest of the outputs (N, C) of the network on the method's inputs, got "
-            f"{shape}. Give the target's number."
+            f"{shape}. Give the target's number, or leave target out for a regression."
         )
     return classes_of(outputs)
 

@@ -118,7 +118,7 @@ def test_a_regression_has_no_predicted_class() -> None:
     model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 1)).eval()
     method = ExplanationUncertainty(IntegratedGradients(model), MCDropout())
     assert method.attribute(torch.rand(2, 3), n_draws=3).shape == (2, 3)
-    with pytest.raises(ValueError, match=r"outputs of shape \(2, 1\).*leave target out for a regression"):
+    with pytest.raises(ValueError, match=r"got \(2, 1\).*leave target out for a regression"):
         method.attribute(torch.rand(2, 3), target="predicted", n_draws=3)
-    with pytest.raises(ValueError, match="target is labels, None or 'predicted', got 'truth'"):
+    with pytest.raises(ValueError, match="target is labels, None, 'predicted' or 'draw', got 'truth'"):
         method.attribute(torch.rand(2, 3), target="truth", n_draws=3)

@@ -164,11 +164,14 @@ def test_the_target_predicted_is_what_the_network_as_it_stands_predicts():
 
 def test_other_targets_are_captums():
     network, x = KIND.network(), KIND.inputs(2)
-    for target in ([0, 1], 1, None, "a text, of a language model"):
+    for target in ([0, 1], 1, None):
         call = Call(attr.Saliency(network), (x,), {"target": target})
         assert resolve(call, contextlib.nullcontext)[0] is call
-    prompt = Call(attr.Saliency(network), ("not a tensor",), {"target": "draw"})
-    assert resolve(prompt, contextlib.nullcontext)[0] is prompt
+    for text in ("draw", "a text, of a language model"):
+        prompt = Call(attr.Saliency(network), ("not a tensor",), {"target": text})
+        assert resolve(prompt, contextlib.nullcontext)[0] is prompt
+    with pytest.raises(ValueError, match="'predicted' or 'draw', got 'other'"):
+        resolve(Call(attr.Saliency(network), (x,), {"target": "other"}), contextlib.nullcontext)
     score = Call(attr.Saliency(lambda y: network(y)[:, 0]), (x,), {"target": "draw"})
     with pytest.raises(ValueError, match=r"outputs \(N, C\)"):
         resolve(score, contextlib.nullcontext)[1]()
