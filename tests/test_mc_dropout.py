@@ -226,6 +226,15 @@ def test_a_sampler_without_a_model_cannot_make_a_network() -> None:
     assert torch.equal(one(torch.ones(1, 5)), MCDropout(network).network(0, torch.ones(1, 5), seed=1)(torch.ones(1, 5)))
 
 
+def test_a_network_made_without_inputs_learns_its_shapes_from_its_first_forward() -> None:
+    network, inputs = build("Dropout"), torch.randn(3, 5)
+    lazy, shown = MCDropout(network).network(2, seed=1), MCDropout(network).network(2, inputs, seed=1)
+    assert torch.equal(lazy(inputs), shown(inputs))
+    assert torch.equal(lazy(inputs[:1]), shown(inputs[:1]))
+    assert type(lazy.relu) is nn.ReLU
+    assert isinstance(lazy.dropout, nn.Dropout)
+
+
 def test_integer_tokens_a_second_input_and_an_argument() -> None:
     network = Tokens()
     tokens, scale = torch.randint(11, (3, 7)), torch.randn(3, 1)

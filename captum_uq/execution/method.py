@@ -55,14 +55,21 @@ def _modules_in(value: Any, depth: int) -> Iterator[nn.Module]:
     elif depth and isinstance(value, types.MethodType):
         yield from _modules_in((value.__self__, value.__func__), depth - 1)
     elif depth and isinstance(value, types.FunctionType):
-        seen = inspect.getclosurevars(value)
-        known = (*seen.nonlocals.values(), *seen.globals.values(), *(value.__defaults__ or ()))
-        yield from _modules_in(known, depth - 1)
+        yield from _modules_in((*_names_seen_by(value), *(value.__defaults__ or ())), depth - 1)
     elif isinstance(value, (tuple, list)):
         for item in value:
             yield from _modules_in(item, depth)
     elif depth and not isinstance(value, (type, types.ModuleType, Tensor)) and callable(value):
         yield from _modules_in(list(getattr(value, "__dict__", {}).values()), depth - 1)
+
+
+def _names_seen_by(function: types.FunctionType) -> tuple[Any, ...]:
+    """What a function's closure and the globals it names hold."""
+    try:
+        seen = inspect.getclosurevars(function)
+    except ValueError:  # a name of the closure is not bound yet
+        return ()
+    return (*seen.nonlocals.values(), *seen.globals.values())
 
 
 @contextlib.contextmanager

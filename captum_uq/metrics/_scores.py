@@ -79,7 +79,8 @@ class ScoreReader:
         if indices is not None and indices.shape[1] == 1 and outputs.ndim == 2:
             return SCORES[self._score](outputs, indices)
         if indices is not None and self._score == "output":
-            return outputs[(torch.arange(len(outputs), device=outputs.device), *indices.unbind(1))]
+            rows_and_indices = (torch.arange(len(outputs), device=outputs.device), *indices.unbind(1))
+            return outputs[rows_and_indices]
         raise ValueError(
             f"score={self._score!r} reads one class of outputs (N, C), got outputs of {tuple(outputs.shape)} and "
             f"{'no target' if indices is None else 'a target of several indices'}. Pass target=, or a callable "

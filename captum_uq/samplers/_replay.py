@@ -54,9 +54,9 @@ class ReplayedNetwork(BoundSampler):
         return [describe(self.model, name) for name in sites if not is_plain(self.names[name])]
 
     def watched(self) -> set[str]:
-        """Names of the modules that draw, or that the probe did not see run."""
+        """Names of the modules that draw, or that the probe did not see run; none before a probe."""
         seen = {name for uses in self.scopes.values() for name in uses}
-        return drawing(self.scopes) | (self._active - seen)
+        return drawing(self.scopes) | (self._active - seen) if self.scopes else set()
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The network as draw ``index``, in place."""
