@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
 from captum_uq._captum import log_usage
-from captum_uq._model_state import preserved, preserved_gradients
-from captum_uq._rng import check_seed, isolated, take_seed
-from captum_uq._trees import leaves, tree_map
+from captum_uq._rng import check_seed, take_seed
+from captum_uq._trees import tree_map
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.execution.compiled import eager
 from captum_uq.execution.loop import (
     INDEPENDENT,
     SHARED,
@@ -24,10 +22,13 @@ from captum_uq.execution.loop import (
     run_draws,
     run_prediction,
 )
-from captum_uq.execution.method import Call, find_model, forward_in_scope, propagates_relevance
+from captum_uq.execution.method import Call, find_model
+from captum_uq.execution.session import at_work
 from captum_uq.execution.targets import resolve
-from captum_uq.samplers.base import BoundSampler, DrawError, Sampler, exclusive, original
+from captum_uq.samplers.base import Sampler, original
+from captum_uq.stats import summarize
 
+_DETERMINISTIC = "deterministic"
 _OWN = ("attribution_method", "sampler", "summary", "get_name")
 """Attributes of the wrapper; every other one is the method's."""
 
@@ -46,6 +47,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
 
     Raises:
         TypeError: The method is not one of Captum's, is stochastic already, or the sampler is not a sampler.
+        ValueError: No statistic has the summary's name.
 
     References:
         Bykov et al. (B-LRP), 2020, eq. 4; Fischer and Schneider (MCRP), 2020, eq. 5 to 8.
@@ -74,6 +76,8 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 f"The sampler is an object such as MCDropout(), got {sampler!r}. "
                 "See captum_uq.samplers for those there are."
             )
+        if isinstance(summary, str) and summary != _DETERMINISTIC:
+            summarize(torch.zeros(100, 1), summary)  # an unknown name is said now, not after all the draws
         self.attribution_method = attribution_method
         self.sampler = sampler
         self.summary = summary
@@ -94,6 +98,9 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         method = vars(self).get("attribution_method")
         owner = self if method is None or name in _OWN or not hasattr(method, name) else method
         object.__setattr__(owner, name, value)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._method_name}, {self.sampler!r})"
 
     @property
     def multiplies_by_inputs(self) -> bool:
@@ -158,7 +165,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         call = Call(self.attribution_method, args, kwargs)
         if show_progress and n_draws == 1 and call.accepts("show_progress"):
             kwargs["show_progress"] = True
-        with self._undone(model, call, restore_rng=not follows_global) as bound:
+        with at_work(self.sampler, model, call, restore_rng=not follows_global) as bound:
             job = Job(
                 call=call.run,
                 predict=call.predict if return_predictions and call.forward_arguments is not None else None,
@@ -170,6 +177,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             )
             call, job.call = resolve(call, job.untouched)
             draws, predictions = run_draws(job, n_draws, f"{self._method_name} draws" if show_progress else None)
+            return_deterministic |= self.summary == _DETERMINISTIC
             deterministic = self._deterministic(job, draws) if return_deterministic else None
             own = None if predictions is None else run_prediction(job)
         return self._distributions(
@@ -207,44 +215,6 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 f"torch.nn.Module and refers to none. Give it to the sampler: {type(self.sampler).__name__}(model)."
             )
         return None if model is None else original(model)
-
-    @contextlib.contextmanager
-    def _undone(self, model: nn.Module | None, call: Call, restore_rng: bool) -> Iterator[BoundSampler]:
-        """The sampler at work on the model; everything is what it was on leaving, by return or by exception."""
-        with contextlib.ExitStack() as stack:
-            if model is not None:
-                stack.enter_context(exclusive(model))
-                stack.enter_context(preserved(model, buffers=True))
-                stack.enter_context(eager(model, self.attribution_method))
-            stack.enter_context(preserved_gradients(list(leaves((call.args, call.kwargs)))))
-            if restore_rng:
-                stack.enter_context(isolated())
-            bound = self.sampler.bind(model if model is not None else nn.Module())
-            stack.enter_context(forward_in_scope(self.attribution_method, bound.scope))
-            with isolated():
-                self._probe(bound, call)
-            yield bound
-
-    def _probe(self, bound: BoundSampler, call: Call) -> None:
-        """Show the sampler how the network is called, before any method has its hooks in it.
-
-        Raises:
-            DrawError: The network draws something that cannot be held, or not under this method.
-        """
-        arguments = call.forward_arguments
-        if arguments is not None:
-            try:
-                bound.probe(self.forward_func, arguments, {})
-            except DrawError:
-                raise
-            except Exception:
-                pass
-        if bound.hidden_sites and propagates_relevance(self.attribution_method):
-            raise DrawError(
-                f"LRP passes relevance through modules, and {bound.hidden_sites[0]} drops out inside its own code: "
-                "relevance would not be conserved. Write the dropout as a module (nn.Dropout), or leave it out "
-                "(modules=)."
-            )
 
     def _deterministic(self, job: Job, draws: Any) -> Any:
         """The attribution of the network as it stands: the baseline of all three papers."""

@@ -231,3 +231,14 @@ def test_the_result_of_a_thousand_draws_is_small() -> None:
     held = [dist.draws, dist.point, dist.deterministic, dist.predictions]
     assert sum(tensor.untyped_storage().nbytes() for tensor in held) < 5e6
     assert all(tensor.grad_fn is None for tensor in held)
+
+
+def test_its_text_names_the_method_and_the_sampler() -> None:
+    uq = StochasticAttribution(Saliency(build("Dropout")), MCDropout(p=0.2))
+    assert repr(uq) == "StochasticAttribution(Saliency, MCDropout(p=0.2))"
+
+
+def test_the_deterministic_map_is_there_where_it_is_the_summary() -> None:
+    uq = StochasticAttribution(Saliency(build("Dropout")), MCDropout(), summary="deterministic")
+    dist = uq.attribute(torch.ones(1, 5), target=0, n_draws=2, seed=0, return_deterministic=False)
+    assert torch.equal(dist.point, dist.deterministic)

@@ -242,3 +242,8 @@ def test_captums_own_errors_come_through() -> None:
         uq.attribute(torch.ones(1, 5), target=0, n_step=3)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         uq.attribute(torch.ones(1, 4), target=0)
+
+
+def test_an_unknown_summary_is_refused_before_anything_is_drawn() -> None:
+    with pytest.raises(ValueError, match="no statistic is called 'best'; the names are mean"):
+        StochasticAttribution(Saliency(build("Dropout")), MCDropout(), summary="best")
