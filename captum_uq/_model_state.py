@@ -49,12 +49,16 @@ class ModelState:
     def restore(self) -> None:
         """Make the model what it was."""
         for module, training in zip(self._modules, self._flags, strict=True):
-            module.training = training
+            if module.training != training:
+                module.training = training
         self.restore_hooks()
         for module, attributes in zip(self._modules, self._attributes, strict=True):
             for name in _ATTRIBUTES:
                 vars(module).pop(name, None)
             vars(module).update(attributes)
+        self._restore_tensors()
+
+    def _restore_tensors(self) -> None:
         for tensor, data, requires_grad in self._tensors:
             if tensor.data_ptr() != data.data_ptr():
                 tensor.data = data

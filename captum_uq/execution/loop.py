@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from captum_uq._model_state import preserved
+from captum_uq._model_state import ModelState
 from captum_uq._rng import GlobalState, isolated, seed_global
 from captum_uq._trees import tree_map
 from captum_uq.samplers.base import BoundSampler, evaluation_mode
@@ -78,13 +78,19 @@ class Job:
     seed: int | None
     noise: EstimatorNoise
 
+    def __post_init__(self) -> None:
+        self._before = None if self.model is None else ModelState(self.model)
+
     @contextlib.contextmanager
     def untouched(self) -> Iterator[None]:
         """The network in eval mode, and put back afterwards."""
-        with preserved(self.model) if self.model is not None else contextlib.nullcontext():
+        try:
             if self.model is not None and not self.deterministic:
                 evaluation_mode(self.model)
             yield
+        finally:
+            if self._before is not None:
+                self._before.restore()
 
     @contextlib.contextmanager
     def draw(self, index: int) -> Iterator[None]:

@@ -21,7 +21,8 @@ def original(model: nn.Module) -> nn.Module:
 def evaluation_mode(model: nn.Module) -> None:
     """Switch every module to eval, past any ``train`` or ``eval`` that the user's model overrides."""
     for module in model.modules():
-        module.training = False
+        if module.training:
+            module.training = False
 
 
 def as_tuple(value: Any) -> tuple[Any, ...]:

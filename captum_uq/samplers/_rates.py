@@ -66,10 +66,11 @@ def override_rates(modules: list[nn.Module], rate: float | None) -> Callable[[],
     Returns:
         What puts the old rates back.
     """
+    if rate is None:
+        return lambda: None
     before = [(module, name, getattr(module, name)) for module in modules for name in _rate_names(module)]
-    if rate is not None:
-        for module, name, _ in before:
-            setattr(module, name, rate)
+    for module, name, _ in before:
+        setattr(module, name, rate)
 
     def undo() -> None:
         for module, name, value in before:
