@@ -156,8 +156,8 @@ def save_curves(curves: dict[str, PerturbationCurve], path: Path) -> None:
         label = "LRP" if name == "deterministic" else name.replace("percentile:", "B-LRP, percentile ")
         axis.plot(100 * curve.fractions, curve.scores.mean(0), label=label, ls=":" if name == "random" else "-")
     axis.set(xlabel="flipped pixels (%)", ylabel="mean target logit", title="Pixel flipping, 300 MNIST test images")
-    axis.legend(frameon=False, loc="lower left")
-    figure.savefig(path, dpi=150)
+    axis.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=150, bbox_inches="tight")
     plt.close(figure)
 
 
