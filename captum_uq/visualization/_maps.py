@@ -1,0 +1,156 @@
+"""What is drawn: one map ``(H, W)`` for each draw or statistic, finite, and the image behind it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from captum_uq import stats
+from captum_uq.distribution import DistributionAttribution
+from captum_uq.normalization import channel_sum
+
+Image = Tensor | npt.NDArray[np.generic]
+"""An image as Captum's models and plots take it: a tensor ``(C, H, W)`` or an array ``(H, W, C)``; or ``(H, W)``."""
+
+
+def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
+    """The distribution of one map ``(H, W)``: the only example, channels summed in every draw.
+
+    Args:
+        dist: Attributions of one image, ``(C, H, W)`` or ``(H, W)``, or a batch of one.
+
+    Returns:
+        A distribution of shape ``(H, W)``, in CPU memory.
+
+    Raises:
+        TypeError: If ``dist`` is no distribution.
+        ValueError: If it holds several examples, or no image.
+    """
+    if not isinstance(dist, DistributionAttribution):
+        raise TypeError(f"a plot takes a DistributionAttribution, got {type(dist).__name__}; plain maps are Captum's.")
+    shape = tuple(dist.shape)
+    if not 2 <= dist.ndim <= 4 or dist.numel() == 0:
+        raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {shape}.")
+    batched = dist.ndim == 4 or (dist.ndim == 3 and dist._record.has_examples)
+    if batched and len(dist) != 1:
+        raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape[1:]}; choose one, dist[i].")
+    batch = dist.cpu() if batched else dist.cpu()[None]
+    return (batch if batch.ndim == 3 else batch.map(partial(channel_sum, keepdim=False)))[0]
+
+
+def panel_map(maps: DistributionAttribution, name: str) -> Tensor:
+    """The map of one panel.
+
+    Args:
+        maps: Distribution of shape ``(H, W)``.
+        name: A name of :func:`captum_uq.stats.summarize`, or ``"deterministic"``.
+
+    Returns:
+        That statistic over draws, finite, shape ``(H, W)``.
+
+    Raises:
+        ValueError: If no statistic has that name, or there is no deterministic map.
+    """
+    if name != "deterministic":
+        return finite(stats.summarize(maps.draws, name), name)
+    if maps.deterministic is None:
+        raise ValueError('the panel "deterministic" needs the map of the network as it stands; dist keeps none.')
+    return finite(maps.deterministic, name)
+
+
+def finite(values: Tensor, name: str) -> Tensor:
+    """A map that can be coloured: infinities, as of an SNR without noise, become the largest finite value.
+
+    Args:
+        values: A map, any shape.
+        name: What it is, for the message.
+
+    Returns:
+        The map in float64, with infinities at the largest finite magnitude (1 where nothing finite differs
+        from 0), signs kept.
+
+    Raises:
+        ValueError: If there is a NaN, which has no colour.
+    """
+    values = values.detach().double()
+    if bool(values.isnan().any()):
+        raise ValueError(
+            f"{name} is NaN at {int(values.isnan().sum())} of {values.numel()} pixels, because draws hold NaN or "
+            "infinity. Choose what they stand for, as in dist.map(torch.nan_to_num)."
+        )
+    infinite = values.isinf()
+    largest = float(values.masked_fill(infinite, 0.0).abs().max()) or 1.0
+    return torch.where(infinite, values.sign() * largest, values)
+
+
+def display_image(image: Image, size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """An image as matplotlib shows it.
+
+    Integers from 0 to 255 are divided by 255 and numbers from 0 to 1 stay; any other range, such as that of a
+    standardised input, is stretched from its smallest to its largest value.
+
+    Args:
+        image: Tensor ``(H, W)``, ``(C, H, W)`` or a batch of one; or an array ``(H, W)`` or ``(H, W, C)``.
+        size: The ``(H, W)`` of the attribution.
+
+    Returns:
+        Values from 0 to 1, ``(H, W, 3)`` or, for any other number of channels than 3, their mean ``(H, W)``.
+
+    Raises:
+        ValueError: If the size is another one, or a value is not finite.
+    """
+    pixels = _channels_last(image)
+    if pixels.shape[:2] != size or pixels.ndim > 3 or pixels.size == 0:
+        raise ValueError(
+            f"original_image does not fit attributions of height and width {size}: got shape "
+            f"{tuple(image.shape)}. A tensor is (C, H, W) or (H, W), a numpy array (H, W, C) or (H, W)."
+        )
+    values = pixels.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("original_image holds NaN or infinity.")
+    values = _from_0_to_1(values, whole=not np.issubdtype(pixels.dtype, np.floating))
+    return values if values.ndim == 2 or values.shape[2] == 3 else values.mean(axis=2)
+
+
+def grey(image: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The mean over channels, ``(H, W)``."""
+    return image if image.ndim == 2 else image.mean(axis=2)
+
+
+def _channels_last(image: Image) -> npt.NDArray[np.generic]:
+    if not isinstance(image, Tensor):
+        return np.asarray(image)
+    tensor = image.detach().cpu().as_subclass(Tensor)
+    tensor = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
+    tensor = tensor.movedim(0, -1) if tensor.ndim == 3 else tensor
+    pixels: npt.NDArray[np.generic] = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    return pixels
+
+
+def _from_0_to_1(values: npt.NDArray[np.float64], whole: bool) -> npt.NDArray[np.float64]:
+    low, high, brightest = values.min(), values.max(), 255 if whole and values.max() > 1 else 1
+    if low < 0 or high > brightest:
+        return np.asarray((values - low) / ((high - low) or 1))
+    return np.asarray(values / brightest)
+
+
+def image_behind(
+    image: Image | None, maps: DistributionAttribution, needed: bool = False
+) -> npt.NDArray[np.float64] | None:
+    """The image as matplotlib shows it, if there is one; see :func:`display_image`.
+
+    Raises:
+        ValueError: If it is needed and not there, or does not fit.
+    """
+    if image is None and needed:
+        raise ValueError('the panel "image" needs original_image.')
+    return None if image is None else display_image(image, tuple(maps.shape))
+
+
+def aspect(maps: DistributionAttribution) -> float:
+    """Height over width."""
+    return maps.shape[0] / maps.shape[1]
