@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 
 from torch import nn
 
 from captum_uq.samplers._replay import ReplayedNetwork
+from captum_uq.samplers._select import Selector, as_selectors, selected_modules
 from captum_uq.samplers._sites import module_names
 from captum_uq.samplers.base import BoundSampler, Sampler
-
-Selector = str | type[nn.Module]
 
 
 class MCDropout(Sampler):
@@ -55,39 +53,21 @@ class MCDropout(Sampler):
         if p is not None and (isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1):
             raise ValueError(f"A dropout rate is a number in [0, 1], got p={p!r}. p=None keeps the model's own.")
         self.p = p
-        self.modules = (modules,) if isinstance(modules, (str, type)) else modules
+        self.modules = as_selectors(modules)
 
     def bind(self, model: nn.Module) -> BoundSampler:
         """The draws of ``model``."""
         return ReplayedNetwork(model, self._active(module_names(model)), self.p)
 
     def _active(self, names: dict[str, nn.Module]) -> set[str]:
-        """Names of the modules that may draw: those selected and what is inside them, without norms.
-
-        Raises:
-            ValueError: A selector matches nothing.
-        """
-        chosen = set(names) if self.modules is None else set[str]()
-        for selector in self.modules or ():
-            roots = [name for name, module in names.items() if _matches(selector, name, module)]
-            if not roots:
-                label = selector if isinstance(selector, str) else selector.__name__
-                raise ValueError(f"modules={label!r} matches no module. The names are {list(names)[1:]}.")
-            chosen |= {name for name in names for root in roots if _is_inside(name, root)}
+        """Names of the modules that may draw: those selected, without norms."""
+        chosen = selected_modules(names, self.modules)
         return {name for name in chosen if not _keeps_statistics(names[name])}
 
     def __repr__(self) -> str:
         modules = None if self.modules is None else [getattr(m, "__name__", m) for m in self.modules]
         given = {name: value for name, value in (("p", self.p), ("modules", modules)) if value is not None}
         return f"MCDropout({', '.join(f'{name}={value!r}' for name, value in given.items())})"
-
-
-def _matches(selector: Selector, name: str, module: nn.Module) -> bool:
-    return fnmatch.fnmatchcase(name, selector) if isinstance(selector, str) else isinstance(module, selector)
-
-
-def _is_inside(name: str, root: str) -> bool:
-    return not root or name == root or name.startswith(f"{root}.")
 
 
 def _keeps_statistics(module: nn.Module) -> bool:
