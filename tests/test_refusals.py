@@ -50,6 +50,10 @@ def rows_shuffled(network: nn.Module, x: Tensor) -> Tensor:
     return x * torch.rand(x.shape[1], x.shape[0] + 1).sum()
 
 
+def another_rank_in_a_batch(network: nn.Module, x: Tensor) -> Tensor:
+    return x * (torch.rand(1, x.shape[1]) if len(x) == 1 else torch.rand(*x.shape, 1).squeeze(-1))
+
+
 def python_noise(network: nn.Module, x: Tensor) -> Tensor:
     return x * random.random()
 
@@ -68,6 +72,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "fewer calls": (lambda: Custom(fewer_calls_in_a_batch), "control flow"),
     "a rate that changes": (lambda: Custom(rate_from_the_batch), "changes with the input"),
     "rows that cannot be told": (lambda: Custom(rows_shuffled), "for one row"),
+    "another rank": (lambda: Custom(another_rank_in_a_batch), "for one row"),
     "Python's generator": (lambda: Custom(python_noise), "Python's or NumPy's"),
     "NumPy's generator": (lambda: Custom(numpy_noise), "Python's or NumPy's"),
 }

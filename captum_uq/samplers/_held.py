@@ -162,8 +162,9 @@ class HeldDraw:
             )
         variate = self.variate(replay.name, replay.use, replay.position, recorded, device_of(args, kwargs))
         replay.position += 1
-        self._network.ambiguous |= call.shape != recorded.shape and _rows_are_mixed(call.shape, recorded.shape)
-        return deliver(func, args, kwargs, call.value(tile(variate, call.shape, where)))
+        tiled = tile(variate, call.shape, where)
+        self._network.ambiguous |= _rows_are_mixed(call.shape, recorded.shape)
+        return deliver(func, args, kwargs, call.value(tiled))
 
     def _control_flow(self, name: str, what: str) -> DrawError:
         return DrawError(

@@ -163,14 +163,7 @@ class Sampler(Predicting, ABC):
     ) -> nn.Module:
         """Draw ``index`` as an independent, deterministic module: the oracle (design law 2).
 
-        Plain Captum on it gives what `StochasticAttribution` gives for this draw.
-
-        Args:
-            index: Which draw.
-            inputs: Tensor or tuple of tensors that show the shapes, ``(N, *F)`` each, as passed to the model.
-            seed: Seed of the draws.
-            model: The network, where the sampler was made without one.
-            additional_forward_args: Further arguments of the model's forward, as in Captum.
+        Takes what `draw` takes. Plain Captum on it gives what `StochasticAttribution` gives for this draw.
 
         Returns:
             A deep copy of the model, in eval mode, with the draw inside.
