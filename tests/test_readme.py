@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
-import torch
 
-from networks import Convolutional
+import pages
 
-README = Path(__file__).parents[1] / "README.md"
+README = pages.ROOT / "README.md"
 pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is not part of the installed package")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
-
-
 def test_the_code_of_the_readme_runs_from_top_to_bottom() -> None:
-    torch.manual_seed(0)
-    model, images, labels = Convolutional().eval(), torch.randn(4, 2, 6, 6), torch.tensor([0, 1, 2, 0])
-    members = [Convolutional().eval() for _ in range(3)]
-    names = {"torch": torch, "model": model, "images": images, "labels": labels, "members": members}
-    for code in blocks("python"):
-        exec(compile(code, str(README), "exec"), names)
+    assert pages.run(README, pages.given()) > 5
 
 
 def test_the_two_commands_are_as_simple_as_promised() -> None:
-    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [line for block in pages.blocks(README, "sh") for line in block.text.splitlines()]
     assert 'pip install -e ".[tutorials]" && python tutorials/01_quickstart.py' in commands
     assert 'pip install -e ".[test]" && pytest' in commands
 
