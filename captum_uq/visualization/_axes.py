@@ -102,7 +102,7 @@ def draw_map(
     opacity = None if image is None else (alpha[0] + (alpha[1] - alpha[0]) * scale.strength(values)).numpy()
     colours: dict[str, Any] = {"cmap": scale.colours, "vmin": scale.low, "vmax": scale.high}
     drawn = axes.imshow(values.numpy(), **colours, alpha=opacity, origin="upper")
-    _frame(axes, title)
+    frame(axes, title)
     return drawn
 
 
@@ -114,10 +114,11 @@ def draw_image(axes: Axes, image: npt.NDArray[np.float64]) -> None:
         image: Values from 0 to 1, ``(H, W)`` or ``(H, W, 3)``.
     """
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, origin="upper")
-    _frame(axes, "image")
+    frame(axes, "image")
 
 
-def _frame(axes: Axes, title: str) -> None:
+def frame(axes: Axes, title: str) -> None:
+    """A picture's title and thin frame, without ticks."""
     axes.set_title(title, fontsize=12, color=INK)
     axes.set(xticks=[], yticks=[], anchor="S")  # as a colour bar anchors what is above it
     axes.spines[:].set(color=LINE, linewidth=0.6)

@@ -17,6 +17,24 @@ Image = Tensor | npt.NDArray[np.generic]
 """An image as Captum's models and plots take it: a tensor ``(C, H, W)`` or an array ``(H, W, C)``; or ``(H, W)``."""
 
 
+def checked_distribution(dist: object) -> None:
+    """Raises for what is no distribution.
+
+    Args:
+        dist: What a plot was given.
+
+    Raises:
+        TypeError: If it is no distribution; the message names the way from a tuple to one.
+    """
+    if isinstance(dist, (tuple, list)):
+        raise TypeError(
+            f"a plot takes one DistributionAttribution, got a {type(dist).__name__} of {len(dist)}, as a network of "
+            "several inputs gives; choose one of them, dist[0]."
+        )
+    if not isinstance(dist, DistributionAttribution):
+        raise TypeError(f"a plot takes a DistributionAttribution, got {type(dist).__name__}; plain maps are Captum's.")
+
+
 def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
     """The distribution of one map ``(H, W)``: the only example, channels summed in every draw.
 
@@ -29,9 +47,8 @@ def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
     Raises:
         TypeError: If ``dist`` is no distribution.
         ValueError: If it holds several examples, or no image.
-    """
-    if not isinstance(dist, DistributionAttribution):
-        raise TypeError(f"a plot takes a DistributionAttribution, got {type(dist).__name__}; plain maps are Captum's.")
+    """  # noqa: DOC502 (raised by the check, too)
+    checked_distribution(dist)
     shape = tuple(dist.shape)
     if not 2 <= dist.ndim <= 4 or dist.numel() == 0:
         raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {shape}.")
@@ -54,12 +71,28 @@ def panel_map(maps: DistributionAttribution, name: str) -> Tensor:
 
     Raises:
         ValueError: If no statistic has that name, or there is no deterministic map.
+    """  # noqa: DOC502 (raised by what it calls)
+    return own_map(maps) if name == "deterministic" else finite(stats.summarize(maps.draws, name), name)
+
+
+def own_map(dist: DistributionAttribution) -> Tensor:
+    """The attribution of the network as it stands, finite, in CPU memory.
+
+    Args:
+        dist: A distribution of any shape.
+
+    Returns:
+        The map, of that shape.
+
+    Raises:
+        ValueError: If the distribution keeps none.
     """
-    if name != "deterministic":
-        return finite(stats.summarize(maps.draws, name), name)
-    if maps.deterministic is None:
-        raise ValueError('the panel "deterministic" needs the map of the network as it stands; dist keeps none.')
-    return finite(maps.deterministic, name)
+    if dist.deterministic is None:
+        raise ValueError(
+            '"deterministic" needs the map of the network as it stands; dist keeps none. '
+            "Attribute with return_deterministic=True."
+        )
+    return finite(dist.deterministic.cpu(), "deterministic")
 
 
 def finite(values: Tensor, name: str) -> Tensor:
@@ -79,7 +112,7 @@ def finite(values: Tensor, name: str) -> Tensor:
     values = values.detach().double()
     if bool(values.isnan().any()):
         raise ValueError(
-            f"{name} is NaN at {int(values.isnan().sum())} of {values.numel()} pixels, because draws hold NaN or "
+            f"{name} is NaN at {int(values.isnan().sum())} of {values.numel()} values, because draws hold NaN or "
             "infinity. Choose what they stand for, as in dist.map(torch.nan_to_num)."
         )
     infinite = values.isinf()

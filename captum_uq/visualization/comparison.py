@@ -1,0 +1,123 @@
+"""A comparison of curves as a forest plot."""
+
+from __future__ import annotations
+
+import math
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from captum_uq.metrics import Comparison, PairedDifference
+from captum_uq.visualization._axes import INK, LINE, FigureAxes, make_axes, show
+from captum_uq.visualization._palette import ABOVE, BELOW
+from captum_uq.visualization._rows import ROW
+
+OPEN = "#808080"  # where the interval holds 0
+
+
+def visualize_comparison(
+    comparison: Comparison,
+    *,
+    plt_fig_axis: FigureAxes | None = None,
+    fig_size: tuple[float, float] | None = None,
+    use_pyplot: bool = True,
+) -> tuple[Figure, Axes]:
+    """A forest plot: each mean difference of area with its interval, around the line of no difference.
+
+    Blue on the better side, orange on the worse, grey where the interval holds 0. To the right stand the p value
+    and the share of examples on which the curve is the better one.
+
+    Args:
+        comparison: What :func:`captum_uq.metrics.compare` returned.
+        plt_fig_axis: A figure and an axes of it; by default a new figure.
+        fig_size: Width and height of a new figure in inches.
+        use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
+
+    Returns:
+        The figure and its axes; tick labels are the curves, from top to bottom in the order of the comparison.
+
+    Raises:
+        TypeError: If it is no comparison.
+        ValueError: If it holds no row, or a number that is not finite.
+
+    Example:
+        >>> row = PairedDifference("5%", "mean", -0.3, -0.5, -0.1, 0.004, 0.008, -0.4, 0.7, 40)
+        >>> figure, axes = visualize_comparison(Comparison((row,), 0.95, "holm", "lower"), use_pyplot=False)
+        >>> [each.get_text() for each in axes.texts]
+        ['p (holm)', 'wins', '0.008', '70%']
+    """  # noqa: DOC502 (raised by the check)
+    _check(comparison)
+    size = fig_size or (7.0, ROW * len(comparison) + 1.35)
+    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
+    for place, row in enumerate(comparison):
+        colour = _colour(row, comparison.direction)
+        axes.hlines(place, row.low, row.high, color=colour, linewidth=2)
+        axes.plot([row.difference], [place], "s", markersize=6, color=colour)
+    _write_numbers(axes, comparison)
+    _frame(axes, comparison)
+    show(use_pyplot)
+    return figure, axes
+
+
+def _check(comparison: Comparison) -> None:
+    """Raises for what cannot be drawn.
+
+    Raises:
+        TypeError: If it is no comparison.
+        ValueError: If it holds no row, or a number that is not finite.
+    """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(
+            f"a forest plot takes a Comparison, got {type(comparison).__name__}; compare(curves) makes one."
+        )
+    if not len(comparison):
+        raise ValueError("the comparison holds no row; compare two curves at least.")
+    for row in comparison:
+        if not all(map(math.isfinite, (row.difference, row.low, row.high))):
+            raise ValueError(f"the difference of {row.curve!r} to {row.reference!r} or its interval is not finite.")
+
+
+def _colour(row: PairedDifference, direction: str) -> str:
+    if row.low <= 0 <= row.high:
+        return OPEN
+    return BELOW if (row.difference < 0) == (direction == "lower") else ABOVE
+
+
+def _write_numbers(axes: Axes, comparison: Comparison) -> None:
+    """Two columns, at points to the right of the axes, one row for each comparison under their heads."""
+    adjusted = "p" if comparison.correction == "none" else f"p ({comparison.correction})"
+    rows = [(-1.0, adjusted, "wins")]
+    rows += [(float(at), _p_value(row), f"{row.win_rate:.0%}") for at, row in enumerate(comparison)]
+    for place, *cells in rows:
+        for right, text in zip((62, 108), cells, strict=True):
+            axes.annotate(
+                text,
+                (1.0, place),
+                (right, 0),
+                xycoords=axes.get_yaxis_transform(),
+                textcoords="offset points",
+                horizontalalignment="right",
+                verticalalignment="center",
+                annotation_clip=False,
+                color=INK,
+                fontsize=10,
+            )
+
+
+def _p_value(row: PairedDifference) -> str:
+    return "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
+
+
+def _frame(axes: Axes, comparison: Comparison) -> None:
+    references = list(dict.fromkeys(row.reference for row in comparison))
+    shared = len(references) == 1
+    labels = [row.curve if shared else f"{row.curve} \N{MINUS SIGN} {row.reference}" for row in comparison]
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(labels)), labels, color=INK)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set(color=LINE, linewidth=0.6)
+    axes.set_xlabel(f"difference of area ({comparison.direction} is better)", color=INK)
+    against = f" to {references[0]}" if shared else ""
+    axes.set_title(f"difference{against} and {100 * comparison.level:g}% interval", fontsize=12, color=INK, pad=20)
