@@ -6,17 +6,25 @@ compared on one seed meet the same fills. From a distribution to a verdict:
     curves = summary_curves(model, images, dist, target=labels, perturb_func=UniformNoise(mean, std))
     print(compare(curves, reference="deterministic"))
 
-Captum's own infidelity and sensitivity work on distributions: a ``DistributionAttribution`` is the mean map, each of
-its draws is a map of its own, and a ``StochasticAttribution`` explains perturbed inputs on the same networks:
+The score may be that of the posterior predictive mean instead of the network's: ``transform`` averages probabilities,
+without it ``score="softmax"`` is the softmax of the mean logits.
 
     >>> import torch
     >>> from captum.attr import IntegratedGradients
-    >>> from captum.metrics import infidelity, sensitivity_max
     >>> from captum_uq import MCDropout, StochasticAttribution
     >>> layers = torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2)
     >>> model, inputs = torch.nn.Sequential(*layers).eval(), torch.ones(4, 3)
     >>> uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
     >>> dist = uq.attribute(inputs, target=1, n_draws=20, seed=0)
+    >>> probability = MCDropout().predictive(model, 20, seed=1, transform=lambda outputs: outputs.softmax(-1))
+    >>> curves = summary_curves(probability, inputs, dist, ("mean", "percentile:25"), target=1, n_steps=3)
+    >>> list(curves), curves["mean"].scores.shape
+    (['deterministic', 'mean', 'percentile:25'], torch.Size([4, 4]))
+
+Captum's own infidelity and sensitivity work on distributions: a ``DistributionAttribution`` is the mean map, each of
+its draws is a map of its own, and a ``StochasticAttribution`` explains perturbed inputs on the same networks:
+
+    >>> from captum.metrics import infidelity, sensitivity_max
     >>> def jitter(inputs):
     ...     noise = 0.1 * torch.randn(inputs.shape)
     ...     return noise, inputs - noise

@@ -43,6 +43,8 @@ class Features:
             For each input a tensor that broadcasts with it, shape ``(N, *S)``.
         """
         flat = values if self.ids is None else values.gather(1, self.ids)
+        if len(self.shapes) == 1:
+            return (flat.view(flat.shape[0], *self.shapes[0]),)
         sizes = [int(torch.Size(shape).numel()) for shape in self.shapes]
         parts = torch.split(flat, sizes, dim=1)
         return tuple(part.reshape(len(part), *shape) for part, shape in zip(parts, self.shapes, strict=True))
@@ -72,7 +74,8 @@ def find_features(
     _check_attributions(inputs, attributions)
     maps = [_real(a).to(x.device) for a, x in zip(attributions, inputs, strict=True)]
     if feature_mask is None:
-        relevance = torch.cat([m.reshape(len(m), -1) for m in maps], dim=1)
+        flat = [m.reshape(m.shape[0], -1) for m in maps]
+        relevance = torch.cat(flat, dim=1) if len(flat) > 1 else flat[0]
         shapes = tuple(tuple(m.shape[1:]) for m in maps)
         return Features(relevance, None, shapes, None)
     return _group(maps, as_tuple(feature_mask, "feature_mask"), group_relevance)

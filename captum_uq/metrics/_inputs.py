@@ -18,7 +18,7 @@ def as_plain(tensor: Tensor) -> Tensor:
     Returns:
         A ``torch.Tensor`` of the same shape that needs no gradient.
     """
-    return tensor.as_subclass(torch.Tensor).detach()
+    return (tensor if type(tensor) is Tensor else tensor.as_subclass(Tensor)).detach()
 
 
 def as_tuple(tensors: Tensor | tuple[Tensor, ...], name: str) -> tuple[Tensor, ...]:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 __all__ = ["bootstrap_interval", "holm", "sign_flip_p_value", "t_quantile"]
 
-_CHUNK = 2**22  # numbers drawn at a time
+_CHUNK = 2**20  # numbers drawn at a time
+_LEAST_ERROR = 0.25  # a resample of few examples may have no spread at all: no less than this share of the sample's
 _EXACT = 12  # up to 2**12 sign patterns are enumerated
 
 
@@ -44,11 +45,14 @@ def t_quantile(level: float, freedom: int) -> float:
 
 
 def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed: int) -> tuple[float, float]:
-    """Confidence interval of a mean difference over examples, by the expanded percentile bootstrap.
+    """Confidence interval of a mean difference: the bootstrap-t interval, at neither end inside Student's t interval.
 
-    Examples are drawn with replacement; where the differences come from draws of a model, each resample of the
-    examples also resamples the draws, one set for all its examples, since a draw is one network that explained all
-    of them. The percentiles are widened for the narrowness of the bootstrap in small samples [2].
+    Examples are drawn with replacement, and the mean of each resample is divided by its own standard error [1], which
+    follows a skewed distribution where percentiles of the mean, corrected (BCa) or not, fall short. Where tails are
+    heavy on both sides it is the bootstrap that falls short and Student's interval that holds, hence the two
+    together. Where the differences come from draws of a model, each resample of the examples also resamples the
+    draws, one set for all its examples, since a draw is one network that explained all of them [2]; the standard
+    error then has a part of the examples and one of the draws.
 
     Args:
         differences: Paired differences, shape ``(N,)`` or ``(T, N)``, float64, on the CPU.
@@ -60,20 +64,48 @@ def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed
         The lower and the upper end.
 
     References:
-        [1] Owen, "The pigeonhole bootstrap", 2007, for examples and draws.
-        [2] Hesterberg, "What teachers should know about the bootstrap", 2015, section 5.3, for the percentiles.
+        [1] Efron and Tibshirani, "An introduction to the bootstrap", 1993, section 12.5.
+        [2] Owen, "The pigeonhole bootstrap", 2007, for examples and draws.
     """
     draws = differences if differences.ndim == 2 else differences.unsqueeze(0)
     n_draws, n = draws.shape
-    generator = torch.Generator().manual_seed(seed)
-    means = []
+    mean, *parts = (float(x) for x in _moments(draws, draws.new_ones(1, n), draws.new_ones(1, n_draws)))
+    half, error = _student(level, parts, (n, n_draws)), math.sqrt(sum(parts))
+    if error == 0:
+        return mean, mean
+    generator, studentised = torch.Generator().manual_seed(seed), []
     for size in _chunks(n_resamples, n + n_draws):
-        outer = _multiplicities(size, n, generator)
-        inner = _multiplicities(size, n_draws, generator) if n_draws > 1 else outer.new_ones(size, 1)
-        means.append(((inner @ draws) * outer).sum(1) / (n * n_draws))
-    tail = NormalDist().cdf(-t_quantile(level, n - 1) * (n / (n - 1)) ** 0.5)
-    low, high = torch.cat(means).quantile(torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
-    return low, high
+        examples = _multiplicities(size, n, generator)
+        networks = _multiplicities(size, n_draws, generator) if n_draws > 1 else examples.new_ones(size, 1)
+        means, by_examples, by_draws = _moments(draws, examples, networks)
+        studentised.append((means - mean) / (by_examples + by_draws).sqrt().clamp(min=_LEAST_ERROR * error))
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = torch.cat(studentised).quantile(tails).tolist()
+    return mean - max(half, high * error), mean + max(half, -low * error)
+
+
+def _moments(draws: Tensor, examples: Tensor, networks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean of each resample, and what examples and draws add to its squared standard error, shape ``(R,)`` each.
+
+    Args:
+        draws: Shape ``(T, N)``.
+        examples: How often each example is drawn, shape ``(R, N)``.
+        networks: How often each draw is, shape ``(R, T)``.
+    """
+    n_draws, n = draws.shape
+    of_examples, of_draws = networks @ draws / n_draws, examples @ draws.T / n
+    mean = (of_examples * examples).sum(1, keepdim=True) / n
+    by_examples = ((of_examples - mean) ** 2 * examples).sum(1) / n**2
+    by_draws = ((of_draws - mean) ** 2 * networks).sum(1) / n_draws**2
+    return mean.squeeze(1), by_examples, by_draws
+
+
+def _student(level: float, parts: list[float], sizes: tuple[int, int]) -> float:
+    """Half width of Student's interval; with draws by the degrees of freedom of Satterthwaite (1946)."""
+    unbiased = [part * size / max(size - 1, 1) for part, size in zip(parts, sizes, strict=True)]
+    spread = sum(part**2 / max(size - 1, 1) for part, size in zip(unbiased, sizes, strict=True))
+    freedom = int(sum(unbiased) ** 2 / spread + 1e-9) if spread > 0 else sizes[0] - 1
+    return t_quantile(level, max(freedom, 1)) * math.sqrt(sum(unbiased))
 
 
 def sign_flip_p_value(differences: Tensor, n_resamples: int, seed: int) -> float:

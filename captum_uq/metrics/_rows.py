@@ -1,6 +1,7 @@
 """Perturbed rows, and their scores: examples and steps share forward passes."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +48,8 @@ class Perturbation:
         Returns:
             For each input the perturbed rows, shape ``(R, *F)``.
         """
-        counts = self.counts[0, steps] if len(self.counts) == 1 else self.counts[examples, steps]
+        shared = self.counts.shape[0] == 1
+        counts = self.counts[0].index_select(0, steps) if shared else self.counts[examples, steps]
         originals = tuple(_of(x, examples, whole=True) for x in self.inputs)
         flipped = tuple(self._flipped(_of(rank, examples, whole=True), counts) for rank in self.ranks)
         if isinstance(self.fill, Fill):
@@ -62,9 +64,9 @@ class Perturbation:
 
 def _of(tensor: Tensor, examples: Tensor, whole: bool = False) -> Tensor:
     """Rows of some examples; what all examples share broadcasts unless the whole rows are wanted."""
-    if len(tensor) > 1:
+    if tensor.shape[0] > 1:
         return tensor.index_select(0, examples)
-    return tensor.expand(len(examples), *tensor.shape[1:]) if whole else tensor
+    return tensor.expand(examples.shape[0], *tensor.shape[1:]) if whole else tensor
 
 
 def _call_user(fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -135,22 +137,26 @@ def score_rows(
     n_points = perturbation.counts.shape[1]
     n_rows = forward.n_examples * n_points
     scores = []
-    with tqdm(total=n_rows, desc="Perturbed rows", disable=not show_progress) as bar:
-        for rows, examples in _batches(perturbation, n_points, n_rows, max_examples_per_batch):
-            scores.append(reader.read(forward(rows, examples), examples))
-            bar.update(len(examples))
-    joined = torch.cat(scores)
+    with tqdm(total=n_rows, desc="Perturbed rows") if show_progress else nullcontext() as bar:
+        for rows, examples in _blocks(perturbation, n_rows, max_examples_per_batch):
+            indices = reader.indices(examples)
+            for part in zip(*(t.split(max_examples_per_batch) for t in (*rows, examples, indices)), strict=True):
+                scores.append(reader.read(forward(part[:-2], part[-2]), part[-1]))
+                if bar is not None:
+                    bar.update(len(part[-1]))
+    joined = torch.cat(scores) if len(scores) > 1 else scores[0]
     return (joined.float() if joined.dtype.itemsize < 4 else joined).view(forward.n_examples, n_points)
 
 
-def _batches(
-    perturbation: Perturbation, n_points: int, n_rows: int, limit: int
-) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    row_bytes = sum(x[0].numel() * x.element_size() for x in perturbation.inputs)
-    block = limit * max(1, _BLOCK_BYTES // (limit * row_bytes))
-    for start in range(0, n_rows, block):
-        index = torch.arange(start, min(start + block, n_rows), device=perturbation.inputs[0].device)
-        examples, steps = index // n_points, index % n_points
-        rows = perturbation.rows(examples, steps)
-        for part in range(0, len(index), limit):
-            yield tuple(row[part : part + limit] for row in rows), examples[part : part + limit]
+def _blocks(perturbation: Perturbation, n_rows: int, limit: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Rows, and the example of each; those of small inputs are built for several forward passes at a time."""
+    n_points, device = perturbation.counts.shape[1], perturbation.inputs[0].device
+    row_bytes = sum(x.nbytes // x.shape[0] for x in perturbation.inputs)
+    size = limit * max(1, _BLOCK_BYTES // (limit * row_bytes))
+    for start in range(0, n_rows, size):
+        stop = min(start + size, n_rows)
+        first, last = start // n_points, -(-stop // n_points)
+        part = slice(start - first * n_points, stop - first * n_points)
+        examples = torch.arange(first, last, device=device).repeat_interleave(n_points)[part]
+        steps = torch.arange(n_points, device=device).repeat(last - first)[part]
+        yield perturbation.rows(examples, steps), examples

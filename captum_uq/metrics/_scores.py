@@ -42,15 +42,26 @@ class ScoreReader:
     def __init__(self, score: str | ScoreFunction, target: Target, n_examples: int, device: torch.device) -> None:
         self._score = score
         indices = _as_indices(target, n_examples)
-        self._range = [] if indices is None else list(zip(*(i.tolist() for i in indices.aminmax(dim=0)), strict=True))
-        self._indices = None if indices is None else indices.expand(n_examples, -1).to(device)
+        self._range = list(zip(*(i.tolist() for i in indices.aminmax(dim=0)), strict=True)) if indices.numel() else []
+        self._indices = indices.expand(n_examples, -1).to(device)
 
-    def read(self, outputs: Tensor, examples: Tensor) -> Tensor:
+    def indices(self, examples: Tensor) -> Tensor:
+        """Look up the target of some rows.
+
+        Args:
+            examples: Which example each row is of, shape ``(R,)``.
+
+        Returns:
+            Shape ``(R, D)`` for targets of ``D`` indices, 0 without a target; on the inputs' device.
+        """
+        return self._indices.index_select(0, examples)
+
+    def read(self, outputs: Tensor, indices: Tensor) -> Tensor:
         """Score some rows.
 
         Args:
             outputs: What the model returned for these rows, shape ``(R, *O)``.
-            examples: Which example each row is of, shape ``(R,)``.
+            indices: What ``indices`` gave for these rows, shape ``(R, D)``.
 
         Returns:
             Shape ``(R,)``, floating point.
@@ -58,72 +69,65 @@ class ScoreReader:
         Raises:
             ValueError: The outputs are not one for each row, or do not fit the target or the score.
         """
-        self._check(outputs, len(examples))
-        indices = None if self._indices is None else self._indices[examples].to(outputs.device)
-        if not outputs.is_floating_point():
-            outputs = outputs.float()
-        scores = self._apply(outputs, indices)
-        if not isinstance(scores, Tensor) or scores.shape not in {(len(examples),), (len(examples), 1)}:
+        n_rows = indices.shape[0]
+        if not isinstance(outputs, Tensor) or outputs.ndim == 0 or outputs.shape[0] != n_rows:
             raise ValueError(
-                f"score must give one number for each row, shape ({len(examples)},), got "
+                f"forward_func must return one output for each row it is given, {n_rows} here, got "
+                f"{tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__}. "
+                "Check that the model keeps the batch dimension, and does not fold another into it."
+            )
+        scores = self._apply(outputs if outputs.is_floating_point() else outputs.float(), indices.to(outputs.device))
+        if not isinstance(scores, Tensor) or scores.shape not in {(n_rows,), (n_rows, 1)}:
+            raise ValueError(
+                f"score must give one number for each row, shape ({n_rows},), got "
                 f"{tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__}. Reduce the other "
                 "dimensions in the score."
             )
         return scores.reshape(-1)
 
-    def _apply(self, outputs: Tensor, indices: Tensor | None) -> Tensor:
+    def _apply(self, outputs: Tensor, indices: Tensor) -> Tensor:
+        depth = indices.shape[1]
         if callable(self._score):
-            return self._score(outputs, indices[:, 0] if indices is not None and indices.shape[1] == 1 else indices)
-        if indices is None and self._score == "output":
-            return outputs
-        if indices is not None and indices.shape[1] == 1 and outputs.ndim == 2:
+            return self._score(outputs, None if depth == 0 else indices[:, 0] if depth == 1 else indices)
+        self._check_target(outputs.shape)
+        if depth == 1 and outputs.ndim == 2:
             return SCORES[self._score](outputs, indices)
-        if indices is not None and self._score == "output":
-            rows_and_indices = (torch.arange(len(outputs), device=outputs.device), *indices.unbind(1))
-            return outputs[rows_and_indices]
+        if self._score == "output":
+            rows_and_indices = (torch.arange(outputs.shape[0], device=outputs.device), *indices.unbind(1))
+            return outputs if depth == 0 else outputs[rows_and_indices]
         raise ValueError(
             f"score={self._score!r} reads one class of outputs (N, C), got outputs of {tuple(outputs.shape)} and "
-            f"{'no target' if indices is None else 'a target of several indices'}. Pass target=, or a callable "
-            "as score."
+            f"{'no target' if depth == 0 else 'a target of several indices'}. Pass target=, or a callable as score."
         )
 
-    def _check(self, outputs: Tensor, n_rows: int) -> None:
-        got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        if not isinstance(outputs, Tensor) or outputs.ndim == 0 or outputs.shape[0] != n_rows:
+    def _check_target(self, shape: torch.Size) -> None:
+        depth = self._indices.shape[1]
+        if depth == 0 and shape[1:] not in {(), (1,)}:
             raise ValueError(
-                f"forward_func must return one output for each row it is given, {n_rows} here, got {got}. "
-                "Check that the model keeps the batch dimension, and does not fold another into it."
-            )
-        if not callable(self._score):
-            self._check_target(tuple(outputs.shape))
-
-    def _check_target(self, shape: tuple[int, ...]) -> None:
-        if self._indices is None and shape[1:] not in {(), (1,)}:
-            raise ValueError(
-                f"target is needed where the model has several outputs, got None for outputs of {shape}. "
+                f"target is needed where the model has several outputs, got None for outputs of {tuple(shape)}. "
                 "Pass target=labels, or target=0 for the first output."
             )
-        if self._indices is not None and len(shape) - 1 != len(self._range):
+        if depth > 0 and len(shape) - 1 != depth:
             raise ValueError(
                 f"target must have one index for each dimension of the output after the batch, got "
-                f"{len(self._range)} for outputs of {shape}. Pass a tuple of indices, or None for outputs (N,)."
+                f"{depth} for outputs of {tuple(shape)}. Pass a tuple of indices, or None for outputs (N,)."
             )
         for (low, high), size in zip(self._range, shape[1:], strict=False):
             if low < 0 or high >= size:
                 raise ValueError(
-                    f"target must lie between 0 and {size - 1} for outputs of {shape}, got "
+                    f"target must lie between 0 and {size - 1} for outputs of {tuple(shape)}, got "
                     f"{low if low < 0 else high}. Check that labels count from 0 and belong to this model."
                 )
 
 
-def _as_indices(target: Target, n_examples: int) -> Tensor | None:
-    """Captum's forms of a target as indices ``(N or 1, D)``, on the CPU.
+def _as_indices(target: Target, n_examples: int) -> Tensor:
+    """Captum's forms of a target as indices ``(N or 1, D)``, on the CPU; ``(1, 0)`` without a target.
 
     Raises:
         ValueError: Neither an integer, nor a tuple of integers, nor one of either for each example.
     """
     if target is None:
-        return None
+        return torch.empty(1, 0, dtype=torch.int64)
     try:
         indices = torch.as_tensor(target).detach().cpu()
     except (TypeError, ValueError, RuntimeError):

@@ -3,45 +3,12 @@
 import torch
 from torch import Tensor
 
-from captum_uq.metrics._features import Features
 from captum_uq.metrics._noise import ExampleNoise, fill_stream
 from captum_uq.metrics._options import Baselines
-from captum_uq.metrics._ordering import flip_counts
 from captum_uq.metrics._rows import PerturbFunction
 from captum_uq.metrics.fills import Constant, Fill
 
-__all__ = ["check_scores", "prepare_fill", "schedule", "true_fractions"]
-
-
-def schedule(features: Features, n_steps: int, max_fraction: float) -> Tensor:
-    """Number of features flipped at each point.
-
-    Args:
-        features: The features of the batch.
-        n_steps: Number of steps ``K``.
-        max_fraction: Share of the features flipped at the end.
-
-    Returns:
-        Shape ``(1, K + 1)`` or, where examples differ in their number of features, ``(N, K + 1)``; int32.
-    """
-    sizes = features.counts.tolist()
-    rows = {size: flip_counts(size, n_steps, max_fraction) for size in set(sizes)}
-    table = list(rows.values()) if len(rows) == 1 else [rows[size] for size in sizes]
-    return torch.tensor(table, dtype=torch.int32, device=features.relevance.device)
-
-
-def true_fractions(counts: Tensor, features: Features) -> Tensor:
-    """Share of an example's features flipped at each point.
-
-    Args:
-        counts: What ``schedule`` gave.
-        features: The features of the batch.
-
-    Returns:
-        Shape ``(K + 1,)`` or, where examples differ in their number of features, ``(N, K + 1)``; float64, CPU.
-    """
-    shares = counts.cpu().double() / features.counts[: len(counts)].unsqueeze(1)
-    return shares[0] if len(shares) == 1 else shares
+__all__ = ["check_scores", "prepare_fill"]
 
 
 def prepare_fill(
@@ -99,11 +66,13 @@ def check_scores(scores: Tensor, unranked: Tensor, nan_policy: str) -> Tensor:
     Raises:
         ValueError: A score is NaN, and the policy is to raise.
     """
+    if nan_policy == "propagate":
+        return scores.masked_fill(unranked.to(scores.device).unsqueeze(1), torch.nan)
     bad = scores.isnan()
-    if nan_policy == "raise" and bad.any():
+    if bad.any():
         example, step = bad.nonzero()[0].tolist()
         raise ValueError(
             f"scores must be free of NaN, got some for {int(bad.any(1).sum())} of {len(bad)} examples (first: example "
             f'{example} after {step} steps). Check inputs and fills, or pass nan_policy="propagate".'
         )
-    return scores.masked_fill(unranked.to(scores.device).unsqueeze(1), torch.nan)
+    return scores

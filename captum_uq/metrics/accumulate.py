@@ -1,6 +1,7 @@
 """Curves over a loader, batch by batch: what is kept is ``K + 1`` numbers for each example, never its input."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ def _facts(curve: PerturbationCurve) -> tuple[object, ...]:
 
 def _to_cpu(curve: PerturbationCurve) -> PerturbationCurve:
     fractions, scores, ties = (t.detach().cpu() for t in (curve.fractions, curve.scores, curve.tie_fraction))
-    return PerturbationCurve(fractions, scores, ties, curve.mode, curve.order, curve.score)
+    return replace(curve, fractions=fractions, scores=scores, tie_fraction=ties)
 
 
 def _join(curves: list[PerturbationCurve]) -> PerturbationCurve:
@@ -120,11 +121,6 @@ def _join(curves: list[PerturbationCurve]) -> PerturbationCurve:
     fractions = first.fractions
     if any(c.fractions.shape != fractions.shape or not torch.equal(c.fractions, fractions) for c in curves):
         fractions = torch.cat([c.fractions.expand(len(c), -1) for c in curves])
-    return PerturbationCurve(
-        fractions,
-        torch.cat([c.scores for c in curves], dim=-2),
-        torch.cat([c.tie_fraction for c in curves], dim=-1),
-        first.mode,
-        first.order,
-        first.score,
-    )
+    scores = torch.cat([c.scores for c in curves], dim=-2)
+    ties = torch.cat([c.tie_fraction for c in curves], dim=-1)
+    return replace(first, fractions=fractions, scores=scores, tie_fraction=ties)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -102,14 +102,9 @@ class PerturbationCurve:
             Their curves.
         """
         fractions = self.fractions[examples.to(self.fractions.device)] if self.fractions.ndim == 2 else self.fractions
-        return PerturbationCurve(
-            fractions,
-            self.scores[..., examples.to(self.scores.device), :],
-            self.tie_fraction[..., examples.to(self.tie_fraction.device)],
-            self.mode,
-            self.order,
-            self.score,
-        )
+        scores = self.scores[..., examples.to(self.scores.device), :]
+        ties = self.tie_fraction[..., examples.to(self.tie_fraction.device)]
+        return replace(self, fractions=fractions, scores=scores, tie_fraction=ties)
 
     def by_class(self, labels: Tensor | Sequence[int]) -> dict[int, "PerturbationCurve"]:
         """Split the examples by their class.

@@ -77,13 +77,13 @@ class Constant(Fill):
                 f"baselines must be numbers or tensors, got {type(self.value).__name__}. Pass fills such as "
                 "ChannelMean() as perturb_func."
             )
-        value = as_plain(self.value) if isinstance(self.value, Tensor) else torch.tensor(self.value)
+        value = _exact(self.value)
         if not inputs.is_floating_point() and not bool((value == value.to(inputs.dtype)).all()):
             raise TypeError(
                 f"baselines of integer inputs must be token ids, got {self.value!r} for inputs of {inputs.dtype}. "
                 "Pass an integer such as the id of the padding or mask token."
             )
-        return _broadcast(value, inputs).to(inputs)
+        return _broadcast(value, inputs).to(inputs.dtype).to(inputs.device)
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,20 @@ class UniformNoise(Fill):
             ValueError: Integer inputs, a mean or std that does not broadcast, or a std that is not positive.
         """
         check_floats("UniformNoise", inputs, least_dims=1)
-        mean, std = (_broadcast(torch.as_tensor(v).double().cpu(), inputs) for v in (self.mean, self.std))
+        mean, std = (_broadcast(_exact(v).double().cpu(), inputs) for v in (self.mean, self.std))
         if not bool((std > 0).all()):
             raise ValueError(
                 f"UniformNoise needs std above 0, got {float(std.min())} at the least. For pixels that never vary "
                 "in the training set, clamp: std.clamp(min=1e-3)."
             )
         return ((noise.uniform(tuple(inputs.shape[1:]), stream) - mean) / std).to(inputs)
+
+
+def _exact(value: float | Tensor) -> Tensor:
+    """A tensor as it is; a number in the precision of Python's floats, not of torch's default."""
+    if isinstance(value, Tensor):
+        return as_plain(value)
+    return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
 
 
 def _broadcast(value: Tensor, inputs: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from captum_uq.metrics._features import find_features
 from captum_uq.metrics._inputs import as_tuple, check_inputs
 from captum_uq.metrics._noise import ExampleNoise
 from captum_uq.metrics._options import Baselines, Tensors, check_options, warn_of_live_layers
-from captum_uq.metrics._ordering import check_nan, rank_features, tied_fraction
+from captum_uq.metrics._ordering import rank_features
 from captum_uq.metrics._rows import Forward, Perturbation, PerturbFunction, score_rows
+from captum_uq.metrics._schedule import schedule
 from captum_uq.metrics._scores import ScoreFunction, ScoreReader, Target
-from captum_uq.metrics._setup import check_scores, prepare_fill, schedule, true_fractions
+from captum_uq.metrics._setup import check_scores, prepare_fill
 from captum_uq.metrics.curves import PerturbationCurve
 from captum_uq.metrics.fills import Fill
 
@@ -112,18 +113,17 @@ def pixel_flipping(
     n_examples = check_inputs(tensors)
     noise = ExampleNoise(tensors, seed)
     features = find_features(tensors, as_tuple(attributions, "attributions"), feature_mask, group_relevance)
-    unranked, ties = check_nan(features, nan_policy), tied_fraction(features, order)
-    counts = schedule(features, n_steps, max_fraction)
-    ranks = features.spread(rank_features(features, order, tie_break, noise))
+    ranking = rank_features(features, order, tie_break, nan_policy, noise)
+    counts, fractions = schedule(features, n_steps, max_fraction)
     fill, values = prepare_fill(tensors, baselines, perturb_func, noise)
-    perturbation = Perturbation(tensors, ranks, counts, mode == "insertion", fill, values)
+    places = features.spread(ranking.places)
+    perturbation = Perturbation(tensors, places, counts, mode == "insertion", fill, values)
     forward = Forward(forward_func, _extra(additional_forward_args), n_examples)
     reader = ScoreReader(score, target, n_examples, tensors[0].device)
     scores = score_rows(forward, perturbation, reader, max_examples_per_batch, show_progress)
-    scores = check_scores(scores, unranked, nan_policy)
-    fractions = true_fractions(counts, features).to(scores)
+    scores = check_scores(scores, ranking.unranked, nan_policy)
     name = score if isinstance(score, str) else getattr(score, "__name__", type(score).__name__)
-    return PerturbationCurve(fractions, scores, ties, mode, order, name)
+    return PerturbationCurve(fractions.to(scores), scores, ranking.tie_fraction, mode, order, name)
 
 
 def _extra(additional_forward_args: Any) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """Curves of several summaries of one distribution, all met by the same fills."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -127,12 +128,5 @@ def _maps(parts: tuple[HasDraws, ...], draws: list[Tensor], summaries: Sequence[
 
 
 def _stack(curves: list[PerturbationCurve]) -> PerturbationCurve:
-    first = curves[0]
-    return PerturbationCurve(
-        first.fractions,
-        torch.stack([curve.scores for curve in curves]),
-        torch.stack([curve.tie_fraction for curve in curves]),
-        first.mode,
-        first.order,
-        first.score,
-    )
+    scores = torch.stack([curve.scores for curve in curves])
+    return replace(curves[0], scores=scores, tie_fraction=torch.stack([curve.tie_fraction for curve in curves]))

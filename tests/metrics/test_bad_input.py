@@ -211,3 +211,16 @@ def test_a_model_left_in_train_mode_warns(layer):
         pixel_flipping(network, TABLE, RANKS, target=1, n_steps=4)
     assert network.training
     pixel_flipping(network.eval(), TABLE, RANKS, target=1, n_steps=4)
+
+
+@pytest.mark.parametrize("place", [0, 2, 3])
+@pytest.mark.parametrize("tie_break", ["stable", "random"])
+@pytest.mark.parametrize("order", ["morf", "lerf", "random"])
+def test_nan_is_found_wherever_it_stands_and_in_every_order(order, tie_break, place):
+    maps = RANKS.clone()
+    maps[1, place] = NAN
+    options = {"target": 1, "n_steps": 4, "order": order, "tie_break": tie_break}
+    with pytest.raises(ValueError, match="free of NaN to be ranked; 1 of 2"):
+        pixel_flipping(model, TABLE, maps, **options)
+    curve = pixel_flipping(model, TABLE, maps, nan_policy="propagate", **options)
+    assert curve.scores.isnan().all(1).tolist() == [False, True]

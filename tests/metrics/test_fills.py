@@ -54,6 +54,18 @@ def test_uniform_noise_is_the_formula_of_the_paper():
     assert len(np.unique(uniform)) == uniform.size
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+def test_numbers_are_as_exact_as_the_inputs(dtype):
+    inputs = images(dtype)
+    assert torch.equal(perturbed(inputs, None, baselines=0.3)[:, -1], torch.full_like(inputs, 0.3))
+
+
+def test_the_mean_and_std_of_noise_are_as_exact_as_the_inputs():
+    inputs = images()
+    uniform, noise = (perturbed(inputs, fill)[:, -1] for fill in (UniformNoise(), UniformNoise(0.1307, 0.3081)))
+    np.testing.assert_allclose(noise, (uniform.numpy() - 0.1307) / 0.3081, rtol=0, atol=1e-14)
+
+
 def test_gaussian_blur_is_that_of_scipy():
     inputs = images()
     expected = ndimage.gaussian_filter(inputs.numpy(), sigma=(0, 0, 1.5, 1.5), mode="nearest", truncate=5 / 1.5)

@@ -70,6 +70,24 @@ def test_chunking_changes_no_perturbed_input_and_no_score(fill, order):
         np.testing.assert_allclose(part.scores, whole.scores, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("groups", [None, "as many", "of each example"])
+@pytest.mark.parametrize("block_bytes", [1, 4000, 2**22])
+def test_rows_built_in_any_blocks_are_the_same(monkeypatch, block_bytes, groups):
+    inputs, maps, target = batch()
+    mask = torch.arange(30).view(1, 1, 6, 5).repeat(5, 1, 1, 1) // 2
+    if groups == "of each example":
+        mask[1:3] //= 2
+    model, options = Recorder(), {"target": target, "n_steps": 7, "feature_mask": None if groups is None else mask}
+    whole = pixel_flipping(model, inputs, maps, **options)
+    rows = model.rows()
+    monkeypatch.setattr("captum_uq.metrics._rows._BLOCK_BYTES", block_bytes)
+    for limit in (1, 3, 7, 13):
+        part = pixel_flipping(model, inputs, maps, max_examples_per_batch=limit, **options)
+        assert {len(seen) for seen in model.seen[:-1]} == {limit}
+        assert torch.equal(model.rows(), rows)
+        np.testing.assert_allclose(part.scores, whole.scores, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("limit", [1, 7, 256])
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 @pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)

@@ -1,0 +1,63 @@
+"""How often the 95% intervals of ``captum_uq.metrics.compare`` contain the true mean, beside BCa and Student's t.
+
+Run from the repository: ``OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py``; about two minutes. Needs scipy.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from scipy import stats
+
+from captum_uq.metrics._resampling import bootstrap_interval
+
+POPULATIONS = {
+    "normal": stats.norm(),
+    "uniform": stats.uniform(),
+    "Laplace": stats.laplace(),
+    "Student's t, 3 degrees of freedom": stats.t(3),
+    "exponential": stats.expon(),
+    "log-normal": stats.lognorm(1.0),
+}
+
+
+def coverage(intervals: tuple[np.ndarray, np.ndarray], mean: float) -> str:
+    low, high = intervals
+    return f"{((low <= mean) & (mean <= high)).mean():7.3f} ({np.median(high - low):.2f})"
+
+
+def ours(samples: np.ndarray, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    ends = [bootstrap_interval(torch.from_numpy(x), 0.95, n_resamples, seed) for seed, x in enumerate(samples)]
+    low, high = np.array(ends).T
+    return low, high
+
+
+def bca(samples: np.ndarray, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    options = {"n_resamples": n_resamples, "method": "BCa", "vectorized": True, "axis": -1}
+    rng, parts = np.random.default_rng(0), np.array_split(samples, max(1, len(samples) // 100))
+    found = [stats.bootstrap((x,), np.mean, random_state=rng, **options).confidence_interval for x in parts]
+    return np.concatenate([f.low for f in found]), np.concatenate([f.high for f in found])
+
+
+def student(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    n, mean = samples.shape[1], samples.mean(1)
+    half = stats.t.ppf(0.975, n - 1) * samples.std(1, ddof=1) / n**0.5
+    return mean - half, mean + half
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=2000)
+    parser.add_argument("--resamples", type=int, default=999)
+    arguments = parser.parse_args()
+    print(f"Coverage of 95% intervals (median width), {arguments.repeats} samples each\n")
+    print(f"{'population':35s} {'n':>4s}  {'ours':>15s} {'BCa of scipy':>15s} {'Student':>15s}")
+    for n in (20, 50, 200):
+        for name, population in POPULATIONS.items():
+            samples = population.rvs((arguments.repeats, n), random_state=np.random.default_rng(0))
+            found = ours(samples, arguments.resamples), bca(samples, arguments.resamples), student(samples)
+            print(f"{name:35s} {n:4d}  " + " ".join(f"{coverage(f, population.mean()):>15s}" for f in found))
+
+
+if __name__ == "__main__":
+    main()
