@@ -39,7 +39,8 @@ from captum_uq.normalization import signed_max
 
 SEED = 0
 N_STEPS = 20  # of Integrated Gradients
-OUTPUT = Path(__file__).resolve().parent / "output" / "quickstart.png"
+HERE = Path(__file__).resolve().parent if "__file__" in globals() else Path("..")  # a notebook lies one folder below
+OUTPUT = HERE / "output" / "quickstart.png"
 
 
 # %% [markdown]
@@ -351,7 +352,7 @@ def draw_headings(figure: Figure, grid: GridSpec, n_draws: int) -> None:
 
 def draw_picture(axes: Axes, image: Tensor, dist: DistributionAttribution) -> None:
     """The digit, what it is read as, and how many networks read it so."""
-    axes.imshow(image, cmap="gray_r")
+    axes.imshow(image.numpy(), cmap="gray_r")
     label = int(dist.target)
     agree = (dist.predictions.argmax(-1) == label).sum()
     axes.set_title(f"read as {label}", fontsize=15, color=INK)
@@ -361,7 +362,7 @@ def draw_picture(axes: Axes, image: Tensor, dist: DistributionAttribution) -> No
 
 def draw_map(axes: Axes, values: Tensor, colours: str) -> None:
     """One map; white is zero."""
-    axes.imshow(values, cmap=colours, vmin=-1 if colours == SIGNED else 0, vmax=1)
+    axes.imshow(values.numpy(), cmap=colours, vmin=-1 if colours == SIGNED else 0, vmax=1)
     bare(axes)
 
 
@@ -434,6 +435,10 @@ if __name__ == "__main__":
     for message in ("Input Tensor 0 did not already require gradients", "Setting backward hooks on ReLU"):
         warnings.filterwarnings("ignore", message, UserWarning)
     main([] if "ipykernel" in sys.modules else None)
+    if "ipykernel" in sys.modules:
+        from IPython.display import Image, display
+
+        display(Image(OUTPUT.read_bytes()))
 
 # %% [markdown]
 """## From here
