@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients
-from samplers_common import Row, Source, explain, lime, sources, verdict
+from samplers_common import HEADER, Source, areas, cells, explain, lime, print_per_class, sources, verdict
 from torch import Tensor, nn
 
-from captum_uq.metrics import deletion, insertion
+from captum_uq import DistributionAttribution
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10_11k.npz"
 
@@ -50,14 +50,6 @@ def magnitude(relevance: Tensor) -> Tensor:
     return relevance.abs().sum(1, keepdim=True)
 
 
-def areas(source: Source, row: Row, inputs: Tensor, labels: Tensor) -> list[float]:
-    """Insertion (higher is better) and deletion (lower) of the mean map and of the standard deviation map."""
-    predict = source.sampler.predictive(source.model, min(5, row.dist.n_draws), transform=lambda out: out.softmax(-1))
-    maps = row.dist.expectation(), row.dist.stdev()
-    options = {"baselines": 0.0, "target": labels, "n_steps": 16}
-    return [measure(predict, inputs, m, **options).auc.mean().item() for m in maps for measure in (insertion, deletion)]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
@@ -79,22 +71,20 @@ def main() -> None:
     }
     found = sources(mini_vgg, data, nn.functional.cross_entropy, options.epochs)
     rows = []
-    print("| source | method | mean CV | median signed CV | ins. mean | del. mean | ins. std | del. std | s |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| source | method | {HEADER} | s |\n|" + "---|" * 9)
     for name, source in found.items():
         with torch.no_grad():
             accuracy = (source.model(test[0]).argmax(1) == test[1]).float().mean()
         agreement = source.sampler.agreement(test[0][:200], labels=test[1][:200], n_draws=5, model=source.model)
-        for row in explain(name, source, methods, inputs, labels, options.draws, magnitude):
+
+        def measure(dist: DistributionAttribution, source: Source = source) -> Tensor:
+            return areas(source, dist, inputs, labels, lambda outputs: outputs.softmax(-1), 16)
+
+        for row in explain(name, source, methods, inputs, labels, options.draws, magnitude, measure):
             rows.append(row)
-            figures = " | ".join(f"{area:.3f}" for area in areas(source, row, inputs, labels))
-            cells = f"{row.cv.mean():.3f} | {row.signed_cv:.3f} | {figures} | {row.seconds:.0f}"
-            print(f"| {name} | {row.method} | {cells} |", flush=True)
+            print(f"| {name} | {row.method} | {cells(row)} | {row.seconds:.0f} |", flush=True)
         print(f"| {name} | accuracy {accuracy:.3f}; {agreement} | | | | | | | |", flush=True)
-    print("\nMean CV for each class:\n| source | method | " + " | ".join(names) + " |\n|" + "---|" * (2 + len(names)))
-    for row in rows:
-        per_class = " | ".join(f"{row.cv[labels == c].mean():.2f}" for c in range(len(names)))
-        print(f"| {row.source} | {row.method} | {per_class} |")
+    print_per_class(rows, labels, names)
     print("\n" + verdict(rows))
 
 

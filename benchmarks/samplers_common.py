@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from captum_uq import DistributionAttribution, StochasticAttribution
+from captum_uq.metrics import deletion, insertion
 from captum_uq.samplers import BayesianLayers, DropConnect, Ensemble, MCDropout, Sampler
 
 try:
@@ -22,6 +23,9 @@ except ImportError:
     dnn_to_bnn = None
 
 DROPCONNECT = 0.1
+AREAS = ("ins. mean", "del. mean", "ins. std", "del. std")
+"""Insertion (higher is better) and deletion (lower) of the mean map and of the standard deviation map."""
+HEADER = " | ".join(("mean CV", "median signed CV", *AREAS))
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -104,11 +108,13 @@ def lime(model: nn.Module) -> Attribution:
 
 @dataclass
 class Row:
-    """One source and method."""
+    """One source and method: the magnitudes of relevance, relevance itself, and the areas of `areas`, ``(4, N)``."""
 
     source: str
     method: str
     dist: DistributionAttribution
+    signed: DistributionAttribution
+    areas: Tensor
     seconds: float
 
     @property
@@ -121,7 +127,37 @@ class Row:
         """Median over entries of the CV as the paper takes it, which has no mean where means are near 0."""
         return self.signed.cv().flatten().median().item()
 
-    signed: DistributionAttribution
+    @property
+    def figures(self) -> dict[str, Tensor]:
+        """The CV and the areas by name, for each example, shape ``(N,)``."""
+        return dict(zip(("mean CV", *AREAS), (self.cv, *self.areas), strict=True))
+
+
+def areas(
+    source: Source,
+    dist: DistributionAttribution,
+    inputs: Tensor,
+    classes: Tensor,
+    probabilities: Callable[[Tensor], Tensor],
+    n_steps: int,
+) -> Tensor:
+    """The areas named by `AREAS` under the curves of the class's probability, averaged over at most 5 draws.
+
+    Args:
+        source: Where the draws come from.
+        dist: Magnitudes of relevance.
+        inputs: What was explained, ``(N, *F)``; deleted is what becomes 0, its mean.
+        classes: Of each example, ``(N,)``.
+        probabilities: From outputs of draws, ``(T, N, C)``, to probabilities of classes.
+        n_steps: Steps of the curves.
+
+    Returns:
+        For each example, shape ``(4, N)``.
+    """
+    predict = source.sampler.predictive(source.model, min(5, dist.n_draws), transform=probabilities)
+    options = {"baselines": 0.0, "target": classes, "n_steps": n_steps}
+    maps = dist.expectation(), dist.stdev()
+    return torch.stack([measure(predict, inputs, m, **options).auc for m in maps for measure in (insertion, deletion)])
 
 
 def explain(
@@ -132,8 +168,9 @@ def explain(
     target: Tensor | None,
     n_draws: int,
     magnitude: Callable[[Tensor], Tensor],
+    measure: Callable[[DistributionAttribution], Tensor],
 ) -> Iterable[Row]:
-    """Every method on one source."""
+    """Every method on one source; ``measure`` gives the areas of a distribution of magnitudes."""
     for method, (make, options) in methods.items():
         start = time.perf_counter()
         uq = StochasticAttribution(make(source.model), source.sampler)
@@ -141,7 +178,24 @@ def explain(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Captum's, about hooks and one example at a time
             dist = uq.attribute(inputs, target=target, n_draws=draws, seed=0, **options)
-        yield Row(name, method, dist.map(magnitude), time.perf_counter() - start, signed=dist)
+        magnitudes, seconds = dist.map(magnitude), time.perf_counter() - start
+        yield Row(name, method, magnitudes, dist, measure(magnitudes), seconds)
+
+
+def cells(row: Row) -> str:
+    """The figures of a row of the main table, under `HEADER`."""
+    figures = " | ".join(f"{value.mean():.3f}" for value in row.areas)
+    return f"{row.cv.mean():.3f} | {row.signed_cv:.3f} | {figures}"
+
+
+def print_per_class(rows: list[Row], classes: Tensor, names: list[str]) -> None:
+    """A table of each figure, for each class."""
+    for figure in ("mean CV", *AREAS):
+        print(f"\n{figure}, for each class:\n| source | method | " + " | ".join(names) + " |")
+        print("|" + "---|" * (2 + len(names)))
+        for row in rows:
+            per_class = " | ".join(f"{row.figures[figure][classes == c].mean():.2f}" for c in range(len(names)))
+            print(f"| {row.source} | {row.method} | {per_class} |")
 
 
 def verdict(rows: list[Row]) -> str:

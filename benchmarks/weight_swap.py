@@ -1,5 +1,8 @@
 """The price of a weight draw on a ResNet-18: the bar is a swap below 2% of an attribution, and no copy of the model.
 
+A draw of `DropConnect` and `NoiseGrad` is 11.7 million random numbers and then a swap; one of `Ensemble` is a swap.
+Everything is timed once in each round, and prices are medians over rounds of the ratio within the round.
+
 Run from the repository: ``OMP_NUM_THREADS=1 python benchmarks/weight_swap.py``. Needs torchvision for its ResNet-18;
 without it, a network of the same shapes is built here.
 """
@@ -7,6 +10,7 @@ without it, a network of the same shapes is built here.
 import copy
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 
 from captum_uq.samplers import DropConnect, Ensemble, NoiseGrad, Sampler
 
-DRAWS = 20
+ROUNDS = 15
 
 
 class Block(nn.Module):
@@ -43,15 +47,15 @@ def resnet18() -> nn.Module:
     return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000)).eval()
 
 
-def median(run: Callable[[], object], repeats: int = 5) -> float:
-    """Median seconds of some runs, after one that warms up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def rounds(runs: dict[str, Callable[[], object]], count: int) -> dict[str, list[float]]:
+    """Seconds of each run in every round, after one round that warms up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(count + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - start)
+    return {name: seconds[1:] for name, seconds in times.items()}
 
 
 def enter_and_leave(sampler: Sampler, model: nn.Module) -> Callable[[], None]:
@@ -71,11 +75,6 @@ def main() -> None:
     model = resnet18()
     x, target = torch.randn(1, 3, 224, 224), torch.tensor([3])
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters, one image of 224 x 224")
-    saliency = median(lambda: Saliency(model).attribute(x, target=target), 3)
-    gradients = median(
-        lambda: IntegratedGradients(model).attribute(x, target=target, n_steps=50, internal_batch_size=10), 1
-    )
-    print(f"one attribution: Saliency {saliency:.3f} s, IntegratedGradients (50 steps) {gradients:.2f} s")
     members = [copy.deepcopy(model) for _ in range(2)]
     for parameter in members[1].parameters():
         parameter.data = parameter.data + 0.01
@@ -84,12 +83,20 @@ def main() -> None:
         "DropConnect: draw and swap": DropConnect(),
         "NoiseGrad: draw and swap": NoiseGrad(),
     }
+    integrated = {"n_steps": 50, "internal_batch_size": 10}
+    draws = {name: enter_and_leave(sampler, model) for name, sampler in samplers.items()}
+    draws["deepcopy of the model"] = lambda: copy.deepcopy(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Captum's, about gradients of inputs
+        times = rounds({"Saliency": lambda: Saliency(model).attribute(x, target=target)} | draws, ROUNDS)
+        start = time.perf_counter()
+        IntegratedGradients(model).attribute(x, target=target, **integrated)
+        steps = (time.perf_counter() - start) / statistics.median(times["Saliency"])
+    print(f"Saliency {1e3 * statistics.median(times['Saliency']):.0f} ms, IntegratedGradients {steps:.0f} times that")
     print("| | ms a draw | of a Saliency | of an IntegratedGradients |\n|---|---|---|---|")
-    for name, sampler in samplers.items():
-        seconds = median(enter_and_leave(sampler, model), DRAWS)
-        print(f"| {name} | {1e3 * seconds:.2f} | {seconds / saliency:.2%} | {seconds / gradients:.2%} |", flush=True)
-    seconds = median(lambda: copy.deepcopy(model), 5)
-    print(f"| deepcopy of the model | {1e3 * seconds:.2f} | {seconds / saliency:.2%} | {seconds / gradients:.2%} |")
+    for name in draws:
+        share = statistics.median(a / b for a, b in zip(times[name], times["Saliency"], strict=True))
+        print(f"| {name} | {1e3 * statistics.median(times[name]):.2f} | {share:.2%} | {share / steps:.2%} |")
 
 
 if __name__ == "__main__":

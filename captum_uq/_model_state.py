@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,7 +25,7 @@ _HOOKS = (
 """torch offers no public way to read a module's hooks; ``tests/test_no_trace.py`` tells when these move."""
 
 
-_ATTRIBUTES = ("forward", *LEFT_ON_MODULES)
+_ATTRIBUTES = {"forward", *LEFT_ON_MODULES}
 """What a draw (``forward``) or Captum sets on a module of the user's."""
 
 
@@ -41,7 +43,7 @@ class ModelState:
     def __init__(self, model: nn.Module, *, buffers: bool = False) -> None:
         self._modules = list(model.modules())
         self._flags = [module.training for module in self._modules]
-        self._hooks = [{name: dict(vars(module)[name]) for name in _HOOKS} for module in self._modules]
+        self._hooks = [(hooks, dict(hooks)) for module in self._modules for hooks in _hooks_of(module)]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
         self._tensors = [(p, p.data, p.requires_grad) for p in (*model.parameters(), *model.buffers())]
         self._buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if buffers else []
@@ -53,9 +55,10 @@ class ModelState:
                 module.training = training
         self.restore_hooks()
         for module, attributes in zip(self._modules, self._attributes, strict=True):
-            for name in _ATTRIBUTES:
-                vars(module).pop(name, None)
-            vars(module).update(attributes)
+            now = vars(module)
+            for name in now.keys() & _ATTRIBUTES:
+                del now[name]
+            now.update(attributes)
         self._restore_tensors()
 
     def _restore_tensors(self) -> None:
@@ -70,16 +73,26 @@ class ModelState:
 
     def restore_hooks(self) -> None:
         """Make the hooks what they were, in place: a removable handle refers to the dictionary itself."""
-        for module, hooks in zip(self._modules, self._hooks, strict=True):
-            for name, before in hooks.items():
-                now = vars(module)[name]
-                if now.keys() != before.keys():
-                    now.clear()
-                    now.update(before)
+        for now, before in self._hooks:
+            if (now or before) and now.keys() != before.keys():
+                now.clear()
+                now.update(before)
+
+
+def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:
+    return [vars(module)[name] for name in _HOOKS]
 
 
 def _pick(attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: attributes[name] for name in names if name in attributes}
+
+
+def without_hooks(module: nn.Module) -> nn.Module:
+    """A module of the same parameters and modules inside, called without this one's hooks."""
+    bare = copy.copy(module)
+    for name in _HOOKS:
+        vars(bare)[name] = OrderedDict()
+    return bare
 
 
 @contextlib.contextmanager

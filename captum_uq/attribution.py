@@ -11,20 +11,17 @@ from torch import Tensor, nn
 
 from captum_uq._captum import log_usage
 from captum_uq._rng import check_seed, take_seed
-from captum_uq._trees import tree_map
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.execution.loop import (
-    INDEPENDENT,
-    SHARED,
-    EstimatorNoise,
-    Job,
-    run_deterministic,
-    run_draws,
-    run_prediction,
-)
+from captum_uq.distribution.keep import DRAWS
+from captum_uq.distribution.stores import Store
+from captum_uq.execution.job import INDEPENDENT, SHARED, EstimatorNoise, Job, run_deterministic, run_prediction
+from captum_uq.execution.kept import Kept, check_summary
 from captum_uq.execution.method import Call, find_model
+from captum_uq.execution.plan import AUTO, check_execution, plan
+from captum_uq.execution.run import run_draws
 from captum_uq.execution.session import at_work
 from captum_uq.execution.targets import resolve
+from captum_uq.samplers._agreement import warn_if_disagreeing
 from captum_uq.samplers.base import Sampler, original
 from captum_uq.stats import summarize
 
@@ -118,9 +115,12 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         n_draws: int | None = None,
         seed: int | None = None,
         estimator_seed: str = SHARED,
+        keep: str = DRAWS,
         return_predictions: bool = True,
         return_deterministic: bool = True,
         nan_policy: str = "raise",
+        execution: str = AUTO,
+        draws_per_eval: int | str = AUTO,
         show_progress: bool = False,
         **kwargs: Any,
     ) -> Any:
@@ -135,9 +135,18 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             estimator_seed: ``"shared"``: the method's own random numbers (LIME, KernelShap, GradientShap,
                 NoiseTunnel) are the same in all draws, so the spread is the model's. ``"independent"``: each draw
                 has others, so the spread holds both.
-            return_predictions: Whether to keep the outputs of each draw on the inputs: one forward a draw.
+            keep: ``"draws"``; ``"moments"``, in memory that does not grow with `T`; ``"percentiles"`` (5 and 95) or
+                ``"percentiles:5,50"``, exact, in the memory of the draws beyond them, and the moments with them.
+                `captum_uq.distribution.keep.Keep` says what each of them gives and takes.
+            return_predictions: Whether to keep the outputs of each draw on the inputs: one forward a draw, and `T`
+                outputs of memory whatever is kept of the attributions.
             return_deterministic: Whether to attribute the network as it stands as well: the price of one draw.
             nan_policy: ``"raise"`` on NaN or infinity in a draw, or ``"propagate"``.
+            execution: How the draws are run; the values are the same. ``"loop"``: one after another. ``"fold"``: many
+                draws in one batch, where method and sampler allow. ``"prefix"``: folded, and what comes before the
+                first random module or drawn weight runs once for all. ``"auto"``: the fastest of them, checked against
+                the loop once. ``dist.execution`` tells what was done and why.
+            draws_per_eval: How many draws run at once; ``"auto"`` for what fits. It is halved when memory runs out.
             show_progress: Whether to show a progress bar over the draws.
             kwargs: The method's own keyword arguments: ``target``, ``baselines``, ``additional_forward_args``, ...
                 Beside Captum's targets, ``target="predicted"`` is the class that the network as it stands predicts,
@@ -148,46 +157,60 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             ``(attributions, delta)``, a result object.
 
         Raises:
-            ValueError: A bad ``n_draws``, ``seed`` or ``estimator_seed``; no network found, or nothing random in it;
-                draws that are not finite or of different shapes.
+            ValueError: A bad ``n_draws``, ``seed``, ``estimator_seed``, ``execution`` or ``keep``; a summary that needs
+                more of the draws than is kept; no network found, or nothing random in it; draws that are not finite or
+                of different shapes.
             DrawError: The network draws something that cannot be held for a draw.
+
+        Warns:
+            DisagreementWarning: Most of 10 or more draws predict another class than the network as it stands.
         """  # noqa: DOC502 -- some are raised further down
         n_draws = self.sampler.default_draws if n_draws is None else n_draws
         self.sampler.check_draws(n_draws)
+        check_execution(execution, draws_per_eval)
         if estimator_seed not in (SHARED, INDEPENDENT):
             raise ValueError(f"estimator_seed is {SHARED!r} or {INDEPENDENT!r}, got {estimator_seed!r}.")
+        check_summary(self.summary, keep, n_draws)
+        nan_policy = "propagate" if self.sampler.deterministic else nan_policy
+        draws = Kept(n_draws, keep, nan_policy)
         follows_global = seed is None
         model = self._model()
         if seed is not None:
             seed = check_seed(seed)
         elif not self.sampler.deterministic:
             seed = take_seed()
-        call = Call(self.attribution_method, args, kwargs)
+        call = Call(self.attribution_method, args, kwargs).with_plain_baselines()
         if show_progress and n_draws == 1 and call.accepts("show_progress"):
             kwargs["show_progress"] = True
         with at_work(self.sampler, model, call, restore_rng=not follows_global) as bound:
             job = Job(
-                call=call.run,
-                predict=call.predict if return_predictions and call.forward_arguments is not None else None,
+                call=call,
+                run=Call.run,
+                predicts=return_predictions and call.forward_arguments is not None,
                 model=model,
                 bound=bound,
+                sampler=repr(self.sampler),
                 deterministic=self.sampler.deterministic,
                 seed=seed,
                 noise=EstimatorNoise(estimator_seed, seed, follows_global),
             )
-            call, job.call = resolve(call, job.untouched)
-            draws, predictions = run_draws(job, n_draws, f"{self._method_name} draws" if show_progress else None)
+            job.call, job.run = resolve(call, job.untouched)
+            road = plan(job, n_draws, execution, draws_per_eval)
+            bar = f"{self._method_name} draws" if show_progress else None
+            predictions, road = run_draws(job, draws, road, bar)
             return_deterministic |= self.summary == _DETERMINISTIC
             deterministic = self._deterministic(job, draws) if return_deterministic else None
             own = None if predictions is None else run_prediction(job)
+        warn_if_disagreeing(predictions, own, self.sampler)
         return self._distributions(
             draws,
             deterministic,
             predictions=predictions,
             own_predictions=own,
             seed=seed,
-            target=call.argument("target"),
-            nan_policy="propagate" if self.sampler.deterministic else nan_policy,
+            target=job.call.argument("target"),
+            nan_policy=nan_policy,
+            execution=road,
         )
 
     def attribute_future(self, *args: Any, **kwargs: Any) -> None:
@@ -216,18 +239,19 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             )
         return None if model is None else original(model)
 
-    def _deterministic(self, job: Job, draws: Any) -> Any:
+    def _deterministic(self, job: Job, draws: Kept) -> Any:
         """The attribution of the network as it stands: the baseline of all three papers."""
         if self.sampler.deterministic:
-            return tree_map(lambda leaf: leaf[0], draws)
+            return draws.first()
         with job.bound.undrawn():
             return run_deterministic(job)
 
-    def _distributions(self, draws: Any, deterministic: Any, **facts: Any) -> Any:
+    def _distributions(self, draws: Kept, deterministic: Any, **facts: Any) -> Any:
         """Every tensor of the draws as a distribution."""
         facts |= {"summary": self.summary, "sampler": repr(self.sampler), "method": self._method_name}
 
-        def distribution(draws: Tensor, deterministic: Tensor | None = None) -> DistributionAttribution:
-            return DistributionAttribution(draws, deterministic=deterministic, **facts)
+        def distribution(store: Store, deterministic: Tensor | None = None) -> DistributionAttribution:
+            known = store.draws if store.keep == DRAWS else store
+            return DistributionAttribution(known, deterministic=deterministic, **facts)
 
-        return tree_map(distribution, draws, *([] if deterministic is None else [deterministic]))
+        return draws.finish(distribution, *([] if deterministic is None else [deterministic]))

@@ -28,6 +28,7 @@ from captum_uq._captum import log_usage
 from captum_uq._trees import tree_map
 from captum_uq.attribution import StochasticAttribution
 from captum_uq.distribution import DistributionAttribution
+from captum_uq.distribution.keep import DRAWS
 from captum_uq.lrp import LRP, Composite, EpsilonComposite, LayerLRP, ZPlusComposite
 from captum_uq.normalization import channel_mean, min_max, signed_max
 from captum_uq.samplers.base import Sampler
@@ -94,7 +95,12 @@ class MCRP(StochasticAttribution):
         Returns:
             Relevance averaged over channels, and every draw's map mapped to [0, 1] by its own extremes (eq. 9), shape
             ``(N, 1, *F)``; inputs without channels, ``(N, F)``, keep their shape.
+
+        Raises:
+            ValueError: ``keep`` is not ``"draws"``, of which the maps are made.
         """
+        if kwargs.get("keep", DRAWS) != DRAWS:
+            raise ValueError(f"MCRP normalises each draw (eq. 9), for which keep={DRAWS!r}; got {kwargs['keep']!r}.")
         return tree_map(
             lambda dist: dist.map(_normalised) if dist.ndim > 1 else dist, super().attribute(*args, **kwargs)
         )

@@ -242,3 +242,15 @@ def test_the_deterministic_map_is_there_where_it_is_the_summary() -> None:
     uq = StochasticAttribution(Saliency(build("Dropout")), MCDropout(), summary="deterministic")
     dist = uq.attribute(torch.ones(1, 5), target=0, n_draws=2, seed=0, return_deterministic=False)
     assert torch.equal(dist.point, dist.deterministic)
+
+
+@pytest.mark.parametrize("method", [captum.attr.DeepLift, IntegratedGradients, captum.attr.FeatureAblation])
+@pytest.mark.parametrize("execution", ["loop", "fold"])
+def test_baselines_may_be_made_of_the_inputs(execution: str, method: type) -> None:
+    """As in Captum's tutorials: ``baselines=inputs * 0``, whose graph a second draw would pass backwards again."""
+    network, inputs = build("Dropout"), torch.randn(2, 5, requires_grad=True)
+    uq = StochasticAttribution(method(network), MCDropout())
+    given = {"target": 0, "n_draws": 3, "seed": 0, "execution": execution}
+    expected = uq.attribute(inputs, baselines=torch.zeros(2, 5), **given)
+    torch.testing.assert_close(uq.attribute(inputs, baselines=inputs * 0, **given).draws, expected.draws)
+    torch.testing.assert_close(uq.attribute(inputs, inputs * 0, **given).draws, expected.draws)

@@ -15,6 +15,7 @@ LAYERS = {
     "_trees": 0,
     "_rng": 0,
     "_captum": 0,
+    "_bulk": 0.1,
     "_model_state": 0.5,
     "stats": 1,
     "normalization": 1,

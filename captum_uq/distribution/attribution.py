@@ -7,27 +7,22 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import files
-from captum_uq.distribution.accessors import DrawStatistics
-from captum_uq.distribution.change import convert_record, map_record, merge_records
+from captum_uq.distribution.change import map_record, merge_records
+from captum_uq.distribution.checks import check_nan_policy, checked_deterministic, checked_draws, checked_predictions
+from captum_uq.distribution.execution import Execution
 from captum_uq.distribution.given import given_record
 from captum_uq.distribution.index import index_record
-from captum_uq.distribution.record import (
-    Record,
-    Target,
-    checked_deterministic,
-    checked_draws,
-    checked_predictions,
-    point_estimate,
-)
-from captum_uq.distribution.tensor import PointTensor
+from captum_uq.distribution.keep import DRAWS
+from captum_uq.distribution.moving import MovableDistribution
+from captum_uq.distribution.record import Record, Target
+from captum_uq.distribution.stores import Draws, Store
 
 
-class DistributionAttribution(DrawStatistics, PointTensor):
+class DistributionAttribution(MovableDistribution):
     """An attribution with the draws behind it.
 
     It is a tensor: its own values are the mean over draws (or ``summary``), so that whatever takes a Captum
@@ -37,7 +32,8 @@ class DistributionAttribution(DrawStatistics, PointTensor):
     ``save`` and ``load``. Writing into it raises, because the draws would not follow.
 
     Args:
-        draws: Attributions, shape ``(T, *shape)``, kept without their graph and without a copy.
+        draws: Attributions, shape ``(T, *shape)``, kept without their graph and without a copy; or a
+            `captum_uq.distribution.stores.Store`, what was kept of them.
         summary: What its own values are: a name or function of :func:`captum_uq.stats.summarize`, or
             ``"deterministic"``.
         deterministic: Attribution of the network as it stands, shape ``(*shape)``.
@@ -48,12 +44,14 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         method: The attribution method, as text.
         target: The target as it was given to the method.
         nan_policy: ``"raise"`` or ``"propagate"``, for draws with NaN or infinity.
+        execution: How the draws were run.
 
     Raises:
         ValueError: If there is no draw, a draw is not finite, a shape does not match, or a name is unknown.
         TypeError: If ``draws`` is not a tensor.
 
     Example:
+        >>> import torch
         >>> dist = DistributionAttribution(torch.tensor([[1.0, -2.0], [3.0, 4.0]]), sampler="MCDropout()", seed=0)
         >>> dist
         DistributionAttribution(T=2, shape=(2,), summary='mean', sampler='MCDropout()', method=None, seed=0,
@@ -64,7 +62,7 @@ class DistributionAttribution(DrawStatistics, PointTensor):
 
     def __new__(
         cls,
-        draws: Tensor,
+        draws: Tensor | Store,
         *,
         summary: stats.Summary = "mean",
         deterministic: Tensor | None = None,
@@ -75,31 +73,25 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         method: str | None = None,
         target: Target = None,
         nan_policy: str = "raise",
+        execution: Execution | None = None,
     ) -> DistributionAttribution:
         """Checks the draws and what belongs to them, and summarizes them."""
-        draws = checked_draws(draws, nan_policy)
+        check_nan_policy(nan_policy)
+        store = draws if isinstance(draws, Store) else Draws(checked_draws(draws, nan_policy))
         record = Record(
-            draws=draws,
+            store=store,
             summary=summary,
-            deterministic=checked_deterministic(deterministic, draws),
-            predictions=checked_predictions(predictions, draws),
+            deterministic=checked_deterministic(deterministic, store.shape),
+            predictions=checked_predictions(predictions, store.n_draws),
             own_predictions=own_predictions,
             sources=((None if sampler is None else str(sampler), None if seed is None else int(seed)),),
             method=None if method is None else str(method),
             target=target,
             nan_policy=nan_policy,
-            has_examples=draws.ndim > 1,
+            has_examples=len(store.shape) > 0,
+            execution=execution,
         )
         return cls._of(record)
-
-    @classmethod
-    def _of(cls, record: Record, point: Tensor | None = None) -> DistributionAttribution:
-        """The distribution of a record; ``point`` where its own values are known already."""
-        if point is None:
-            point = point_estimate(record.draws, record.summary, record.deterministic)
-        dist = point.as_subclass(cls)
-        dist._record = record
-        return dist
 
     def __getitem__(self, index: Any) -> DistributionAttribution:
         return self._of(index_record(self._record, index), self.point[index])
@@ -121,9 +113,11 @@ class DistributionAttribution(DrawStatistics, PointTensor):
 
         Raises:
             TypeError: If ``fn`` does not return a tensor.
-            ValueError: If it gives draws of different shapes, or does not keep the examples.
+            ValueError: If it gives draws of different shapes, or does not keep the examples; or if the draws were
+                not kept.
 
         Example:
+            >>> import torch
             >>> dist = DistributionAttribution(torch.tensor([[[1.0, 2.0]], [[-3.0, 4.0]]]))
             >>> dist.map(lambda draw: draw.sum(dim=1)).draws
             tensor([[3.],
@@ -141,7 +135,8 @@ class DistributionAttribution(DrawStatistics, PointTensor):
             The distribution over those draws, of the one example that it is of.
 
         Raises:
-            ValueError: If there are no predictions or several examples, or no draw predicted that class.
+            ValueError: If there are no predictions or several examples, no draw predicted that class, or the draws
+                were not kept.
         """  # noqa: DOC502 (raised in given_record)
         return self._of(given_record(self._record, prediction))
 
@@ -158,9 +153,11 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         Raises:
             TypeError: If ``other`` is not a distribution.
             ValueError: If shape, method or target differ, or both were drawn by the same sampler from the same
-                seed: then they are the same networks, and counting them twice hides spread.
+                seed: then they are the same networks, and counting them twice hides spread. If the two keep
+                different things of their draws, or percentiles, which cannot be merged.
 
         Example:
+            >>> import torch
             >>> one = DistributionAttribution(torch.tensor([[1.0]]), seed=0)
             >>> one.merge(DistributionAttribution(torch.tensor([[3.0]]), seed=1)).expectation()
             tensor([2.])
@@ -168,62 +165,6 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         if not isinstance(other, DistributionAttribution):
             raise TypeError(f"merge takes another DistributionAttribution, got {type(other).__name__}.")
         return self._of(merge_records(self._record, other._record))
-
-    def to(self, *args: Any, **kwargs: Any) -> DistributionAttribution:
-        """Moves or converts values, draws and deterministic map as ``torch.Tensor.to``.
-
-        Predictions and a tensor target follow to the device and keep their dtype.
-        """
-        point = self.point.to(*args, **kwargs)
-        kwargs.pop("memory_format", None)  # of the map; draws have one axis more
-
-        def convert(maps: Tensor) -> Tensor:
-            return maps.to(*args, **kwargs) if args or kwargs else maps
-
-        return self._of(convert_record(self._record, convert, point.device), point)
-
-    def cpu(self, memory_format: torch.memory_format = torch.preserve_format) -> DistributionAttribution:
-        """Everything in CPU memory."""
-        return self.to("cpu", memory_format=memory_format)
-
-    def cuda(
-        self,
-        device: torch.device | str | int | None = None,
-        non_blocking: bool = False,
-        memory_format: torch.memory_format = torch.preserve_format,
-    ) -> DistributionAttribution:
-        """Everything on a CUDA device, by default the current one."""
-        device = "cuda" if device is None else device
-        return self.to(device, non_blocking=non_blocking, memory_format=memory_format)
-
-    def float(self, **kwargs: Any) -> DistributionAttribution:
-        """Values and draws in float32."""
-        return self.to(torch.float32, **kwargs)
-
-    def double(self, **kwargs: Any) -> DistributionAttribution:
-        """Values and draws in float64."""
-        return self.to(torch.float64, **kwargs)
-
-    def half(self, **kwargs: Any) -> DistributionAttribution:
-        """Values and draws in float16."""
-        return self.to(torch.float16, **kwargs)
-
-    def bfloat16(self, **kwargs: Any) -> DistributionAttribution:
-        """Values and draws in bfloat16."""
-        return self.to(torch.bfloat16, **kwargs)
-
-    def detach(self) -> DistributionAttribution:
-        """The same distribution on the same memory, its own values outside any graph."""
-        return self._of(self._record, self.point.detach())
-
-    def clone(self, **kwargs: Any) -> DistributionAttribution:
-        """A copy of values, draws and everything else, as ``torch.Tensor.clone``."""
-        return self._of(copy.deepcopy(self._record), self.point.clone(**kwargs))
-
-    def requires_grad_(self, requires_grad: bool = True) -> DistributionAttribution:
-        """Sets the flag of its own values, as ``torch.Tensor.requires_grad_``; the draws have no graph."""
-        super().requires_grad_(requires_grad)
-        return self
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a file of plain data, which runs no code when it is loaded.
@@ -271,8 +212,9 @@ class DistributionAttribution(DrawStatistics, PointTensor):
         if "_record" not in self.__dict__:  # as_subclass made it, without draws
             return f"{type(self).__name__}(no draws,\n{values})"
         summary = self.summary if isinstance(self.summary, str) else getattr(self.summary, "__name__", "function")
+        kept = "" if self.keep == DRAWS else f"keep={self.keep!r}, "
         return (
-            f"{type(self).__name__}(T={self.n_draws}, shape={tuple(self.shape)}, summary={summary!r}, "
+            f"{type(self).__name__}(T={self.n_draws}, {kept}shape={tuple(self.shape)}, summary={summary!r}, "
             f"sampler={self.sampler!r}, method={self.method!r}, seed={self.seed},\n{values})"
         )
 

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_uq.distribution.record import Record, Target, checked_draws, plain
+from captum_uq.distribution.checks import checked_draws, plain
+from captum_uq.distribution.record import Record, Target
+from captum_uq.distribution.stores import Draws
 
 
 def map_record(record: Record, fn: Callable[[Tensor], Tensor]) -> Record:
@@ -23,17 +25,17 @@ def map_record(record: Record, fn: Callable[[Tensor], Tensor]) -> Record:
         The record of the results.
 
     Raises:
-        ValueError: If ``fn`` gives draws of different shapes, does not keep the examples, or makes a draw that
-            the NaN policy refuses.
+        ValueError: If the draws were not kept, or ``fn`` gives draws of different shapes, does not keep the
+            examples, or makes a draw that the NaN policy refuses.
     """
-    draws = [_applied(fn, draw, record.has_examples) for draw in record.draws]
+    draws = [_applied(fn, draw, record.has_examples) for draw in record.store.draws]
     shapes = sorted({tuple(draw.shape) for draw in draws})
     if len(shapes) > 1:
         raise ValueError(f"fn must give all draws one shape, got {shapes}.")
     fixed = record.deterministic
     return dataclasses.replace(
         record,
-        draws=checked_draws(torch.stack(draws), record.nan_policy),
+        store=Draws(checked_draws(torch.stack(draws), record.nan_policy)),
         deterministic=None if fixed is None else _applied(fn, fixed, record.has_examples),
     )
 
@@ -61,22 +63,24 @@ def merge_records(one: Record, other: Record) -> Record:
         A record over all draws; predictions are kept where both have them.
 
     Raises:
-        ValueError: If shape, method or target differ, or a sampler and a seed occur in both.
+        ValueError: If shape, method, target or what is kept differ, or a sampler and a seed occur in both; or it is
+            percentiles that are kept.
     """  # noqa: DOC502 (raised in the two checks)
     _check_same_quantity(one, other)
     _check_new_draws(one, other)
     return dataclasses.replace(
         one,
-        draws=torch.cat([one.draws, other.draws]),
+        store=one.store.merged(other.store),
         deterministic=one.deterministic if one.deterministic is not None else other.deterministic,
         predictions=_both_predictions(one.predictions, other.predictions),
         sources=(*one.sources, *other.sources),
+        execution=one.execution if one.execution == other.execution else None,
         nan_policy=one.nan_policy if one.nan_policy == "propagate" else other.nan_policy,
     )
 
 
 def _check_same_quantity(one: Record, other: Record) -> None:
-    shapes = tuple(one.draws.shape[1:]), tuple(other.draws.shape[1:])
+    shapes = tuple(one.store.shape), tuple(other.store.shape)
     if shapes[0] != shapes[1]:
         raise ValueError(f"merge needs results of one shape, got {shapes[0]} and {shapes[1]}.")
     if one.method != other.method:
@@ -119,7 +123,7 @@ def convert_record(record: Record, convert: Callable[[Tensor], Tensor], device: 
     fixed, predictions, target = record.deterministic, record.predictions, record.target
     return dataclasses.replace(
         record,
-        draws=convert(record.draws),
+        store=record.store.converted(convert),
         deterministic=None if fixed is None else convert(fixed),
         predictions=None if predictions is None else predictions.to(device),
         own_predictions=None if record.own_predictions is None else record.own_predictions.to(device),

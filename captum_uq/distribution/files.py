@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_uq.distribution.execution import Execution
 from captum_uq.distribution.record import Record
+from captum_uq.distribution.stores import restored
 
 FORMAT = "captum_uq.DistributionAttribution"
 VERSION = 1
@@ -23,10 +25,9 @@ def compact(tensor: Tensor) -> Tensor:
 
 def compact_record(record: Record) -> Record:
     """``record`` with all its tensors compact."""
-    changes: dict[str, Any] = {
-        name: compact(value) for name, value in record.as_dict().items() if isinstance(value, Tensor)
-    }
-    return dataclasses.replace(record, **changes)
+    tensors = {name: value for name, value in record.as_dict().items() if isinstance(value, Tensor)}
+    changes: dict[str, Any] = {name: compact(value) for name, value in tensors.items()}
+    return dataclasses.replace(record, store=record.store.over(compact), **changes)
 
 
 def write(path: str | os.PathLike[str], point: Tensor, record: Record) -> None:
@@ -51,8 +52,10 @@ def write(path: str | os.PathLike[str], point: Tensor, record: Record) -> None:
             f"save keeps a target of int, tensor, str, list, tuple or None, got {record.target!r} "
             f"({type(record.target).__name__}); convert it, or use torch.save."
         )
-    content = {"format": FORMAT, "version": VERSION, "point": compact(point)}
-    torch.save({**content, **compact_record(record).as_dict()}, path)
+    content = compact_record(record).as_dict()
+    draws, execution = content.pop("store").state(), content.pop("execution")
+    content["execution"] = None if execution is None else dataclasses.astuple(execution)
+    torch.save({"format": FORMAT, "version": VERSION, "point": compact(point), "draws": draws, **content}, path)
 
 
 def read(path: str | os.PathLike[str], map_location: Any = None) -> tuple[Tensor, Record]:
@@ -84,9 +87,11 @@ def read(path: str | os.PathLike[str], map_location: Any = None) -> tuple[Tensor
             f"{os.fspath(path)!r} has format version {version!r} and this captum_uq reads {VERSION}; "
             "load it with the version of captum_uq that saved it."
         )
-    if set(content) != {"point", *(each.name for each in dataclasses.fields(Record))}:
+    if set(content) != {"point", "draws", *(each.name for each in dataclasses.fields(Record))} - {"store"}:
         raise ValueError(f"{foreign}: its entries are {sorted(content)}.")
-    return content.pop("point"), Record(**content)
+    execution = content.pop("execution")
+    content["execution"] = None if execution is None else Execution(*execution)
+    return content.pop("point"), Record(restored(content.pop("draws")), **content)
 
 
 def _is_plain_data(value: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from captum_uq.distribution.record import Record
+from captum_uq.distribution.stores import Draws
 from captum_uq.samplers._agreement import classes_of
 
 
@@ -19,25 +20,26 @@ def given_record(record: Record, prediction: int) -> Record:
         The record with those draws only.
 
     Raises:
-        ValueError: There are no predictions or several examples, which would keep different draws; or no draw
-            predicted that class.
+        ValueError: The draws were not kept; there are no predictions; there are several examples, which would keep
+            different draws; or no draw predicted that class.
     """
+    draws = record.store.draws
     if record.predictions is None or record.predictions.dim() < 2:
         raise ValueError(
             "given(prediction=) needs the predictions of the draws: attribute with return_predictions=True."
         )
-    if record.has_examples and record.draws.shape[1] != 1:
+    if record.has_examples and draws.shape[1] != 1:
         raise ValueError(
-            f"Draws predict a class for one example, and there are {record.draws.shape[1]}: each would keep other "
+            f"Draws predict a class for one example, and there are {draws.shape[1]}: each would keep other "
             "draws. Index one first, dist[3].given(prediction=...)."
         )
-    classes = classes_of(record.predictions).reshape(len(record.draws), -1)[:, 0]
+    classes = classes_of(record.predictions).reshape(len(draws), -1)[:, 0]
     kept = (classes == prediction).nonzero().flatten()
     if not len(kept):
         counts = {int(c): int((classes == c).sum()) for c in classes.unique()}
         raise ValueError(f"No draw predicted class {prediction}; the draws of each class are {counts}.")
     return dataclasses.replace(
         record,
-        draws=record.draws[kept.to(record.draws.device)],
+        store=Draws(draws[kept.to(draws.device)]),
         predictions=record.predictions[kept.to(record.predictions.device)],
     )

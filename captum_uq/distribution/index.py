@@ -30,7 +30,7 @@ def index_record(record: Record, index: Any) -> Record:
         per example follow what ``index`` selects on dim 0, and are dropped where it mixes examples with other
         axes (a mask over several axes, a new axis in front), because then they match nothing.
     """
-    changes: dict[str, Any] = {"draws": _index_draws(record.draws, index)}
+    changes: dict[str, Any] = {"store": record.store.over(lambda stack: _index_draws(stack, index))}
     if record.deterministic is not None:
         changes["deterministic"] = record.deterministic[index]
     if record.has_examples:
@@ -48,7 +48,7 @@ def _index_draws(draws: Tensor, index: Any) -> Tensor:
 def _follow_examples(record: Record, index: Any) -> dict[str, Any]:
     """The fields of a record that have one entry per example, after the index."""
     changes: dict[str, Any] = {}
-    known, examples = _examples(_parts(index), record.draws.ndim - 1)
+    known, examples = _examples(_parts(index), len(record.store.shape))
     if record.predictions is not None and record.predictions_per_example():
         changes["predictions"] = record.predictions[:, examples] if known else None
         own = record.own_predictions

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from captum_uq import stats
+from captum_uq.distribution.execution import Execution
 from captum_uq.distribution.predictions import Predictions
-
-NAN_POLICIES = ("raise", "propagate")
+from captum_uq.distribution.stores import Store
 
 Target = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | None
 """What Captum takes as ``target``."""
@@ -22,9 +21,9 @@ Source = tuple[str | None, int | None]
 
 @dataclass(frozen=True)
 class Record:
-    """The draws behind a point estimate and how they came about."""
+    """What is known of the draws behind a point estimate, and how they came about."""
 
-    draws: Tensor  # shape: (T, *shape)
+    store: Store
     summary: stats.Summary
     deterministic: Tensor | None  # shape: (*shape)
     predictions: Tensor | None  # shape: (T, N, ...), or (T, ...) once has_examples is False
@@ -34,6 +33,7 @@ class Record:
     nan_policy: str
     has_examples: bool  # whether dim 0 of shape is the batch of N examples
     own_predictions: Tensor | None = None  # shape: (N, ...), of the network as it stands
+    execution: Execution | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as they are: ``dataclasses.asdict`` would copy the tensors."""
@@ -42,7 +42,7 @@ class Record:
     @property
     def n_examples(self) -> int | None:
         """Examples in the batch; None where dim 0 is not the batch."""
-        return self.draws.shape[1] if self.has_examples else None
+        return self.store.shape[0] if self.has_examples else None
 
     def target_per_example(self) -> bool:
         """Whether the target is a list or a tensor with one entry for each example."""
@@ -62,13 +62,22 @@ class Recorded:
 
     @property
     def draws(self) -> Tensor:
-        """The attributions of all draws, a plain tensor of shape ``(T, *shape)``."""
-        return self._record.draws
+        """The attributions of all draws, a plain tensor of shape ``(T, *shape)``.
+
+        Raises:
+            ValueError: They were not kept (``keep=`` of `StochasticAttribution.attribute`).
+        """  # noqa: DOC502 (raised in the store)
+        return self._record.store.draws
+
+    @property
+    def keep(self) -> str:
+        """What was kept of the draws: ``"draws"``, ``"moments"`` or ``"percentiles"``."""
+        return self._record.store.keep
 
     @property
     def n_draws(self) -> int:
         """The number of draws, ``T``."""
-        return len(self._record.draws)
+        return self._record.store.n_draws
 
     @property
     def deterministic(self) -> Tensor | None:
@@ -99,6 +108,11 @@ class Recorded:
         return self._record.method
 
     @property
+    def execution(self) -> Execution | None:
+        """How the draws were run, and why not faster; None for draws from elsewhere, and of different roads."""
+        return self._record.execution
+
+    @property
     def target(self) -> Target:
         """The target as it was given to the method."""
         return self._record.target
@@ -107,110 +121,3 @@ class Recorded:
     def summary(self) -> stats.Summary:
         """What its own values are: the name or the function that was asked for."""
         return self._record.summary
-
-
-def plain(tensor: Tensor) -> Tensor:
-    """``tensor`` without graph and without subclass, on the same memory."""
-    return tensor.detach().as_subclass(torch.Tensor)
-
-
-def checked_draws(draws: Tensor, nan_policy: str) -> Tensor:
-    """Draws as they are kept: detached, at least one, and finite unless the policy lets NaN pass.
-
-    Args:
-        draws: Attributions, shape ``(T, *shape)``.
-        nan_policy: ``"raise"`` or ``"propagate"``.
-
-    Returns:
-        ``draws``, detached, as a plain tensor on the same memory.
-
-    Raises:
-        TypeError: If ``draws`` is not a tensor.
-        ValueError: If there is no draw, a draw is not finite, or the policy is unknown.
-    """
-    if nan_policy not in NAN_POLICIES:
-        raise ValueError(f"nan_policy is one of {NAN_POLICIES}, got {nan_policy!r}.")
-    if not isinstance(draws, Tensor):
-        raise TypeError(
-            f"DistributionAttribution needs a tensor of draws, got {type(draws).__name__}; torch.stack them."
-        )
-    if draws.ndim == 0 or len(draws) == 0:
-        raise ValueError(
-            f"DistributionAttribution needs at least 1 draw on the first axis (T, *shape), "
-            f"got shape {tuple(draws.shape)}."
-        )
-    if nan_policy == "raise" and not bool(torch.isfinite(draws).all()):
-        bad = [index for index, draw in enumerate(draws) if not bool(torch.isfinite(draw).all())]
-        raise ValueError(
-            f"draw {bad[0]} holds NaN or infinity ({len(bad)} of {len(draws)} draws do). Replay that draw to "
-            'find the cause, or pass nan_policy="propagate" to keep it.'
-        )
-    return plain(draws)
-
-
-def checked_deterministic(deterministic: Tensor | None, draws: Tensor) -> Tensor | None:
-    """The deterministic map, once it is known to have the shape of a draw.
-
-    Args:
-        deterministic: Attribution of the network as it stands, shape ``(*shape)``.
-        draws: Attributions, shape ``(T, *shape)``.
-
-    Returns:
-        ``deterministic`` detached, or None.
-
-    Raises:
-        ValueError: If its shape is not that of a draw.
-    """
-    if deterministic is None:
-        return None
-    if deterministic.shape != draws.shape[1:]:
-        raise ValueError(
-            f"the deterministic map has the shape of a draw, {tuple(draws.shape[1:])}; "
-            f"got {tuple(deterministic.shape)}."
-        )
-    return plain(deterministic)
-
-
-def checked_predictions(predictions: Tensor | None, draws: Tensor) -> Tensor | None:
-    """The predictions, once there is known to be one entry for each draw.
-
-    Args:
-        predictions: Outputs of each draw, shape ``(T, N, ...)``.
-        draws: Attributions, shape ``(T, *shape)``.
-
-    Returns:
-        ``predictions`` detached, or None.
-
-    Raises:
-        ValueError: If the first axis is not that of the draws.
-    """
-    if predictions is None:
-        return None
-    if predictions.shape[:1] != draws.shape[:1]:
-        raise ValueError(
-            f"predictions have one entry for each of the {len(draws)} draws, (T, N, ...); "
-            f"got shape {tuple(predictions.shape)}."
-        )
-    return plain(predictions)
-
-
-def point_estimate(draws: Tensor, summary: stats.Summary, deterministic: Tensor | None) -> Tensor:
-    """The values of the distribution itself, never on the memory of the draws or the deterministic map.
-
-    Args:
-        draws: Attributions, shape ``(T, *shape)``.
-        summary: See :func:`captum_uq.stats.summarize`; also ``"deterministic"``.
-        deterministic: Attribution of the network as it stands.
-
-    Returns:
-        A plain tensor, shape ``(*shape)``.
-
-    Raises:
-        ValueError: If ``summary="deterministic"`` and there is no such map.
-    """
-    if summary != "deterministic":
-        estimate = plain(stats.summarize(draws, summary))
-        return estimate if isinstance(summary, str) else estimate.clone()
-    if deterministic is None:
-        raise ValueError('summary="deterministic" needs deterministic=, the attribution of the network as is.')
-    return deterministic.clone()

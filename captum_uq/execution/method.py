@@ -7,13 +7,15 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from captum.attr import LRP, Attribution, LayerLRP
 from torch import Tensor, nn
 
+from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._forward import replace_forward
 from captum_uq.samplers.base import as_tuple
 
 _DEPTH = 3
@@ -86,11 +88,43 @@ def forward_in_scope(method: Attribution, scope: Callable[[Any], Any]) -> Iterat
     if forward_func is None or isinstance(forward_func, nn.Module):
         yield
         return
-    scoped = scope(forward_func)
+    with replaced_forward_func(method, scope(forward_func)):
+        yield
+
+
+@contextlib.contextmanager
+def wrapped_forward(method: Attribution, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Have the method call its network, or the function around it, through another function.
+
+    Args:
+        method: Any attribution method.
+        wrap: Makes of a forward the one that is run in its place; hooks of a module stay around it.
+    """
+    forward_func = method.forward_func
+    if not isinstance(forward_func, nn.Module):
+        with replaced_forward_func(method, wrap(forward_func)):
+            yield
+        return
+    undo = replace_forward(forward_func, wrap)
+    try:
+        yield
+    finally:
+        undo()
+
+
+@contextlib.contextmanager
+def replaced_forward_func(method: Attribution, other: Callable[..., Any]) -> Iterator[None]:
+    """Have the method, and the methods that it is made of, call another function in place of its forward function.
+
+    Args:
+        method: Any attribution method.
+        other: What is called instead.
+    """
+    forward_func = method.forward_func
     places = list(_places(method, forward_func))
     try:
         for owner, name in places:
-            setattr(owner, name, scoped)
+            setattr(owner, name, other)
         yield
     finally:
         for owner, name in places:
@@ -131,13 +165,18 @@ class Call:
         """What Captum returns."""
         return self.method.attribute(*self.args, **self.kwargs)
 
-    def argument(self, name: str) -> Any:
-        """The value of an argument, given by position or by name; None where it is not given."""
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What was given, by position or by name; nothing where that is wrong: Captum says it better."""
         try:
             given = inspect.signature(self.method.attribute).bind_partial(*self.args, **self.kwargs).arguments
-        except TypeError:  # Captum says it better when it is called
-            return None
-        return {**given.get("kwargs", {}), **given}.get(name)
+        except TypeError:
+            return {}
+        return {**given.pop("kwargs", {}), **given}
+
+    def argument(self, name: str) -> Any:
+        """The value of an argument; None where it is not given."""
+        return self.arguments.get(name)
 
     @property
     def forward_arguments(self) -> tuple[Any, ...] | None:
@@ -152,6 +191,21 @@ class Call:
         with torch.no_grad():
             outputs = self.method.forward_func(*(self.forward_arguments or ()))
         return outputs if isinstance(outputs, Tensor) else None
+
+    def with_argument(self, name: str, value: Any) -> Call:
+        """The same call with another value of an argument that it was given."""
+        if name in self.kwargs:
+            return replace(self, kwargs=self.kwargs | {name: value})
+        bound = inspect.signature(self.method.attribute).bind_partial(*self.args, **self.kwargs)
+        bound.arguments[name] = value
+        return replace(self, args=bound.args, kwargs=bound.kwargs)
+
+    def with_plain_baselines(self) -> Call:
+        """The same call with baselines outside any graph: ``baselines=inputs * 0`` would be passed backwards twice."""
+        baselines = self.argument("baselines")
+        if not any(leaf.grad_fn is not None for leaf in leaves(baselines)):
+            return self
+        return self.with_argument("baselines", tree_map(Tensor.detach, baselines))
 
     def accepts(self, name: str) -> bool:
         """Whether the method's ``attribute`` has an argument of this name."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,10 +13,12 @@ from captum_uq._rng import isolated
 from captum_uq.execution.method import Call
 from captum_uq.samplers._agreement import classes_of
 
-DRAW, PREDICTED = "draw", "predicted"
+TARGET, DRAW, PREDICTED = "target", "draw", "predicted"
 
 
-def resolve(call: Call, as_it_stands: Callable[[], AbstractContextManager[object]]) -> tuple[Call, Callable[[], Any]]:
+def resolve(
+    call: Call, as_it_stands: Callable[[], AbstractContextManager[object]]
+) -> tuple[Call, Callable[[Call], Any]]:
     """Make of ``target="draw"`` and ``target="predicted"`` what Captum takes.
 
     Args:
@@ -26,22 +26,22 @@ def resolve(call: Call, as_it_stands: Callable[[], AbstractContextManager[object
         as_it_stands: A context in which the network is deterministic.
 
     Returns:
-        The call, its target the predicted classes ``(N,)`` for ``"predicted"``; and what runs it, at the class that
-        the network predicts at that moment for ``"draw"``.
+        The call, its target the predicted classes ``(N,)`` for ``"predicted"``; and what runs such a call, at the
+        class that the network predicts at that moment for ``"draw"``.
 
     Raises:
         ValueError: Another word, or the network's outputs are not ``(N, C)``.
     """
-    target = call.argument("target")
+    target = call.argument(TARGET)
     if not isinstance(target, str) or call.forward_arguments is None:
-        return call, call.run  # a language model's target is a text, and its inputs no tensors
+        return call, Call.run  # a language model's target is a text, and its inputs no tensors
     if target not in (DRAW, PREDICTED):
         raise ValueError(f"target is labels, None, {PREDICTED!r} or {DRAW!r}, got {target!r}.")
     if target == DRAW:
-        return call, lambda: with_target(call, predicted(call)).run()
+        return call, lambda one: one.with_argument(TARGET, predicted(one)).run()
     with as_it_stands():
-        call = with_target(call, predicted(call))
-    return call, call.run
+        call = call.with_argument(TARGET, predicted(call))
+    return call, Call.run
 
 
 def predicted(call: Call) -> Tensor:
@@ -68,20 +68,3 @@ def predicted(call: Call) -> Tensor:
             f"{shape}. Give the target's number, or leave target out for a regression."
         )
     return classes_of(outputs)
-
-
-def with_target(call: Call, target: Any) -> Call:
-    """The same call at another target.
-
-    Args:
-        call: One call of a method, which was given a target.
-        target: The other one.
-
-    Returns:
-        A call of its own.
-    """
-    if "target" in call.kwargs:
-        return replace(call, kwargs=call.kwargs | {"target": target})
-    bound = inspect.signature(call.method.attribute).bind_partial(*call.args, **call.kwargs)
-    bound.arguments["target"] = target
-    return replace(call, args=bound.args, kwargs=bound.kwargs)

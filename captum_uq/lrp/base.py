@@ -175,11 +175,12 @@ def producer_of(tensor: Tensor) -> Producer | None:
     return producer if producer is not None and tensor._version == producer.version else None
 
 
-def propagate_gradient(
-    output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor, *, retain_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """``x_i sum_j ratio_j d output_j / d x_i`` for each input: what a share of every output's relevance gives it."""
-    gradients = torch.autograd.grad(output, inputs, ratio, retain_graph=retain_graph, allow_unused=True)
+def propagate_gradient(output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor) -> tuple[Tensor, ...]:
+    """``x_i sum_j ratio_j d output_j / d x_i`` for each input: what a share of every output's relevance gives it.
+
+    The graph is kept: what many draws share is passed backwards once for each.
+    """
+    gradients = torch.autograd.grad(output, inputs, ratio, retain_graph=True, allow_unused=True)
     pairs = zip(inputs, gradients, strict=True)
     return tuple(torch.zeros_like(x) if g is None else (g * x).detach() for x, g in pairs)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from captum_uq.lrp._affine import negative, positive
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule, propagate_gradient
-from captum_uq.lrp.rules import require_affine, share
+from captum_uq.lrp.rules import TINY, require_affine, stabilized
 
 
 class BoxRule(LayerRule):
@@ -45,7 +45,7 @@ class BoxRule(LayerRule):
         self._check(x.detach(), low, high, step.name)
         z = affine(x, affine.weight)
         z = z - affine(low, positive(affine.weight)) - affine(high, negative(affine.weight))
-        own, at_low, at_high = propagate_gradient(z, (x, low, high), share(relevance, z))
+        own, at_low, at_high = propagate_gradient(z, (x, low, high), _share(relevance, z.detach()))
         return (own + at_low + at_high,)
 
     def _bound(self, bound: float | Tensor, x: Tensor, name: str) -> Tensor:
@@ -69,6 +69,11 @@ class BoxRule(LayerRule):
 
     def __repr__(self) -> str:
         return f"BoxRule({_brief(self.low)}, {_brief(self.high)})"
+
+
+def _share(relevance: Tensor, total: Tensor) -> Tensor:
+    """``R / total``; nothing where there is nothing to share among but what is left of a difference."""
+    return torch.where(total > 0, relevance / stabilized(total, TINY), 0.0)
 
 
 def _brief(bound: float | Tensor) -> str:

@@ -31,7 +31,7 @@ from captum_uq.lrp.passing import PassRule
 from captum_uq.lrp.pooling import AveragePoolRule
 from captum_uq.lrp.residual import Functions
 from captum_uq.lrp.rules import TINY, EpsilonRule
-from captum_uq.samplers._sites import around_forward
+from captum_uq.samplers._forward import around_forward
 
 Rules = Mapping[str | type[nn.Module], PropagationRule]
 """Rules by name, glob pattern of names, or type of module."""
@@ -100,7 +100,10 @@ class Composite(ABC):
                 raise TypeError(f"rules={{{key!r}: ...}} takes a rule such as ZPlusRule(), got {rule!r}.")
         self.rules = dict(rules or {})
         self.max_pool = max_pool
-        self.addition = EpsilonRule(TINY) if addition is None else addition
+        self.addition = EpsilonRule(self.tiny) if addition is None else addition
+
+    tiny: float = TINY
+    """Epsilon of pools and additions, which only keeps 0/0 at 0."""
 
     @abstractmethod
     def linear_rule(self, layer: Layer) -> PropagationRule:
@@ -113,7 +116,7 @@ class Composite(ABC):
         if layer.kind == MAX_POOL:
             return self._max_pool_rule()
         others = {
-            AVERAGE_POOL: EpsilonRule(TINY),
+            AVERAGE_POOL: EpsilonRule(self.tiny),
             ADDITION: self.addition,
             BATCH_NORM: BatchNormRule(),
             PASS: PassRule(),
@@ -174,7 +177,7 @@ class Composite(ABC):
             yield mapping
 
     def _max_pool_rule(self) -> LayerRule:
-        return AveragePoolRule() if self.max_pool == "average" else EpsilonRule(TINY)
+        return AveragePoolRule() if self.max_pool == "average" else EpsilonRule(self.tiny)
 
     def _given(self, name: str, module: nn.Module) -> PropagationRule | None:
         """The user's own rule for a module, on it or in ``rules``: by name first, then by type."""

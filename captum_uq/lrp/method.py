@@ -41,6 +41,8 @@ class LRP(attr.LRP):  # type: ignore[misc]  # Captum is not typed for us
         torch.Size([1, 3])
     """
 
+    folds_as = attr.LRP
+
     def __init__(self, model: nn.Module, composite: Composite | None = None) -> None:
         super().__init__(model)
         self.composite = _check_composite(composite)
@@ -78,6 +80,8 @@ class LayerLRP(attr.LayerLRP):  # type: ignore[misc]  # Captum is not typed for 
         layer: The layer, or a list of layers.
         composite: Such as `EpsilonComposite()`; None for Captum's own rules.
     """
+
+    folds_as = attr.LayerLRP
 
     def __init__(
         self, model: nn.Module, layer: nn.Module | list[nn.Module], composite: Composite | None = None

@@ -20,12 +20,17 @@ IMAGENET_LOW = torch.tensor([-2.117904, -2.035714, -1.804444]).reshape(1, 3, 1, 
 IMAGENET_HIGH = torch.tensor([2.248908, 2.428571, 2.64]).reshape(1, 3, 1, 1)
 """White after ImageNet's normalisation, ``(1 - mean) / std``, shape ``(1, 3, 1, 1)``."""
 
+_CAPTUMS = 1e-9
+"""Epsilon of Captum's LRP."""
+
 
 class EpsilonComposite(Composite):
     """LRP-epsilon in every layer.
 
+    With the epsilon of Captum's LRP, 1e-9, it is Captum's bit for bit where that is right.
+
     Args:
-        epsilon: What dampens small outputs.
+        epsilon: What dampens small outputs of linear layers; pools and additions take it up to 1e-9, to conserve.
         max_pool: ``"winner"`` or ``"average"``, which B-LRP's code has.
         rules: See `Composite`.
         addition: See `Composite`.
@@ -42,8 +47,9 @@ class EpsilonComposite(Composite):
         rules: Rules | None = None,
         addition: LayerRule | None = None,
     ) -> None:
-        super().__init__(rules=rules, max_pool=max_pool, addition=addition)
         self._rule = EpsilonRule(epsilon)
+        self.tiny = min(epsilon, _CAPTUMS)
+        super().__init__(rules=rules, max_pool=max_pool, addition=addition)
 
     def linear_rule(self, layer: Layer) -> PropagationRule:
         """LRP-epsilon."""

@@ -14,6 +14,9 @@ References:
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -98,8 +101,11 @@ class ZPlusRule(LayerRule):
     """z+: only what raises an output receives its relevance, for inputs of any sign; no bias.
 
     ``R_i = sum_j (x_i+ w_ij+ + x_i- w_ij-) / (sum_i' x_i'+ w_i'j+ + x_i'- w_i'j-) R_j``; for inputs of 0 or more this
-    is eq. 1 of Fischer and Schneider (MCRP). An output that nothing raises passes nothing on. An average takes the
-    inputs' positive parts for ``x w``; a sum of activations the positive terms, or all where none is positive.
+    is eq. 1 of Fischer and Schneider (MCRP). An average takes the inputs' positive parts for ``x w``; a sum of
+    activations the positive terms, or all where none is positive.
+
+    An output that nothing raises has no relevance in front of a ReLU. SiLU and GELU pass some on: a negative one then
+    shares it among what lowers it, by ``x_i w_ij``; one that is positive by its bias alone passes nothing on.
 
     References:
         Montavon et al., 2017; Fischer and Schneider (MCRP), 2020, eq. 1.
@@ -112,14 +118,16 @@ class ZPlusRule(LayerRule):
         high = positive(step.inputs[0]).detach().requires_grad_()
         if step.affine is None:
             raised = step.function(high)
-            return propagate_gradient(raised, (high,), share(relevance, raised))
+            parts = propagate_gradient(raised, (high,), _share(relevance, raised))
+            return (_with_lowered(parts[0], step, step.function, relevance, raised),)
         affine, low = step.affine, negative(step.inputs[0]).detach().requires_grad_()
+        inputs: tuple[Tensor, ...] = (high,)
         raised = affine(high, positive(affine.weight))
-        if not low.any():  # after a ReLU: half the work
-            return propagate_gradient(raised, (high,), share(relevance, raised))
-        raised = raised + affine(low, negative(affine.weight))
-        parts = propagate_gradient(raised, (high, low), share(relevance, raised))
-        return (parts[0] + parts[1],)
+        if low.any():  # not after a ReLU: half the work
+            inputs, raised = (high, low), raised + affine(low, negative(affine.weight))
+        parts = propagate_gradient(raised, inputs, _share(relevance, raised))
+        unbiased = functools.partial(affine, weight=affine.weight)
+        return (_with_lowered(sum(parts[1:], parts[0]), step, unbiased, relevance, raised),)
 
     def __repr__(self) -> str:
         return "ZPlusRule()"
@@ -196,7 +204,31 @@ def _share_by_terms(step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
     z = step.result()
     given = (ratio * torch.where(raised > 0, term > 0, True) for term in terms)
     pairs = zip(step.inputs, given, strict=True)
-    return tuple(propagate_gradient(z, (x,), part, retain_graph=True)[0] for x, part in pairs)
+    return tuple(propagate_gradient(z, (x,), part)[0] for x, part in pairs)
+
+
+def _with_lowered(
+    given: Tensor, step: Step, function: Callable[[Tensor], Tensor], relevance: Tensor, raised: Tensor
+) -> Tensor:
+    """Relevance of the inputs, and that of negative outputs that nothing raises shared among what lowers them.
+
+    Args:
+        given: Relevance that the inputs have already, ``(N, *F)``.
+        step: One use of the layer.
+        function: The layer without its bias.
+        relevance: Of the outputs, ``(N, *outputs)``.
+        raised: What raises each output.
+
+    Returns:
+        The relevance of the inputs, ``(N, *F)``.
+    """
+    left = relevance * ~_shareable(raised.detach())
+    if not left.any():
+        return given
+    left = left * (step.result().detach() < 0)
+    inputs = step.inputs[0].detach().requires_grad_()
+    lowered = function(inputs)
+    return given + propagate_gradient(lowered, (inputs,), _divide(left, lowered.detach()))[0]
 
 
 def _divide(relevance: Tensor, z: Tensor) -> Tensor:
@@ -204,7 +236,12 @@ def _divide(relevance: Tensor, z: Tensor) -> Tensor:
     return torch.where(z == 0, 0.0, relevance / z)
 
 
-def share(relevance: Tensor, total: Tensor) -> Tensor:
+def _share(relevance: Tensor, total: Tensor) -> Tensor:
     """``R / total`` for a total of 0 or more; nothing where there is nothing to share among."""
     total = total.detach()
-    return torch.where(total > 0, relevance / stabilized(total, TINY), 0.0)
+    return torch.where(_shareable(total), relevance / total, 0.0)
+
+
+def _shareable(total: Tensor) -> Tensor:
+    """Where a total can be divided by: a stabilizer would take relevance from small ones."""
+    return torch.gt(total, torch.finfo(total.dtype).tiny ** 0.5)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 _MOSTLY = 0.5
+_ENOUGH_DRAWS = 10
+"""Of fewer draws the share says little: one that is 3/4 falls below a half for 2 in 100 sets of 10, for 10 of 5."""
 
 
 class DisagreementWarning(UserWarning):
@@ -92,13 +94,34 @@ def agreement(outputs: Tensor, deterministic: Tensor, labels: Tensor | None = No
     return Agreement(per_draw, (predicted == labels).float().mean(1), float((expected == labels).float().mean()))
 
 
-def warn_if_low(result: Agreement, sampler: object) -> None:
-    """Warn, once a message as warnings go, where most draws predict something else."""
+def warn_if_low(result: Agreement, sampler: object, *, stacklevel: int = 3) -> None:
+    """Warn, once a message as warnings go, where most draws predict something else.
+
+    Args:
+        result: The shares.
+        sampler: Whose draws they are.
+        stacklevel: Whose line the warning shows: 2 is the caller's, 3 that of its caller.
+    """
     if result.share < _MOSTLY:
         warnings.warn(
             f"Only {result.share:.0%} of the predictions of {sampler!r} are those of the network itself: its draws "
             "are mostly other classifiers, and their attributions explain other decisions. Make it weaker: a larger "
-            "prior precision or the last layer only (Laplace), a smaller std or rate (NoiseGrad, DropConnect).",
+            "prior precision or the last layer only (Laplace), a smaller std or rate (NoiseGrad, DropConnect, "
+            "MCDropout). A network that is not trained, or undecided, cannot agree: train it, or take other inputs.",
             DisagreementWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
+
+
+def warn_if_disagreeing(outputs: Tensor | None, deterministic: Tensor | None, sampler: object) -> None:
+    """Warn of a result whose draws mostly predict other classes, where there are classes and draws enough to tell.
+
+    Args:
+        outputs: Outputs of each draw, ``(T, N, C)``; anything else, and None, is no matter of classes.
+        deterministic: Outputs of the network as it stands, ``(N, C)``.
+        sampler: Whose draws they are.
+    """
+    if outputs is None or deterministic is None or outputs.dim() != 3 or outputs.shape[1:] != deterministic.shape:
+        return
+    if len(outputs) >= _ENOUGH_DRAWS and outputs.shape[-1] > 1:
+        warn_if_low(agreement(outputs, deterministic), sampler, stacklevel=5)  # past `attribute` and its decorator

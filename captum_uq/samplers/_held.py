@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator
+from captum_uq.samplers._forward import Forward, around_forward, replace_forward
+from captum_uq.samplers._masks import fits_mask, scaled_mask
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read, tile
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
 from captum_uq.samplers._rates import function_rates, override_rates
 from captum_uq.samplers._relevance import pass_relevance
-from captum_uq.samplers._sites import Place, Uses, around_forward
+from captum_uq.samplers._sites import Place, Uses
 from captum_uq.samplers.base import DrawError
 
 
@@ -27,6 +29,7 @@ class Network(Protocol):
     model: nn.Module
     rate: float | None
     names: dict[str, nn.Module]
+    masking: set[str]
     scopes: dict[Hashable, Uses]
     current: Any
     ambiguous: bool
@@ -77,10 +80,17 @@ class HeldDraw:
             return
         self._known_scopes = len(self._network.scopes)
         for name in sorted(self._network.watched() - self._watched - {""}):
-            module = self._network.names[name]
-            self._undo.callback(around_forward(module, self._around(name)))
-            self._undo.callback(pass_relevance(module))
+            self._be_at(name)
             self._watched.add(name)
+
+    def _be_at(self, name: str) -> None:
+        """Answer for a module from now on."""
+        module = self._network.names[name]
+        if name in self._network.masking:
+            self._undo.callback(replace_forward(module, functools.partial(self._masked, name)))
+        else:
+            self._undo.callback(around_forward(module, self._around(name)))
+        self._undo.callback(pass_relevance(module))
 
     @contextlib.contextmanager
     def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
@@ -90,7 +100,7 @@ class HeldDraw:
         self._last = scope.uses
         self._scopes.append(scope)
         try:
-            root = self._site("") if any(scope.uses[""]) else contextlib.nullcontext()
+            root = self._site("", *self._calls("")) if any(scope.uses[""]) else contextlib.nullcontext()
             with visible_kernels(), function_rates(self._network.rate), root:
                 yield
         finally:
@@ -99,14 +109,32 @@ class HeldDraw:
             if name and any(calls) and scope.counts[name] != len(calls):
                 raise self._control_flow(name, f"was called {scope.counts[name]} times, in the probe {len(calls)}")
 
-    def _around(self, name: str) -> Callable[[Any, Any], AbstractContextManager[None]]:
-        return lambda args, kwargs: self._site(name)
+    def _around(self, name: str) -> Callable[[Any, Any], AbstractContextManager[Any]]:
+        return lambda args, kwargs: self._site(name, *self._calls(name))
+
+    def _masked(self, name: str, inner: Forward) -> Forward:
+        """A plain dropout module multiplies by its mask: no operation need be watched for."""
+
+        def forward(input: Tensor) -> Tensor:
+            use, calls = self._calls(name)
+            if not fits_mask(calls, input):
+                with self._site(name, use, calls):
+                    return inner(input)  # type: ignore[no-any-return]
+            return self._apply_mask(input, name, use, calls[0])
+
+        return forward
+
+    def _apply_mask(self, activations: Tensor, name: str, use: int, call: RandomCall) -> Tensor:
+        key = (name, use, call.shape, activations.dtype, activations.device)
+        if key not in self._variates:
+            self._variates[key] = scaled_mask(call, self.variate(name, use, 0, call, activations.device), activations)
+        return activations * self._variates[key]
 
     @contextlib.contextmanager
-    def _site(self, name: str) -> Iterator[None]:
+    def _site(self, name: str, use: int, calls: list[RandomCall]) -> Iterator[None]:
         """One use of a site: in train mode, its random operations answered by the draw."""
         module = self._network.model if not name else self._network.names[name]
-        replay = _Replay(self, name, *self._calls(name))
+        replay = Replay(self, name, use, calls)
         before, module.training = module.training, True
         try:
             with visible_dropout(module), replay:
@@ -144,7 +172,7 @@ class HeldDraw:
             self._variates[key] = call.sample(rng).to(device)
         return self._variates[key]
 
-    def random(self, replay: _Replay, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def random(self, replay: Replay, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The value of a random operation in this draw.
 
         Raises:
@@ -160,11 +188,16 @@ class HeldDraw:
                 f"One draw is one network, but {where} draws from a distribution that changes with the input. "
                 "Leave the module out (modules=) or give it a fixed rate."
             )
-        variate = self.variate(replay.name, replay.use, replay.position, recorded, device_of(args, kwargs))
+        variate = self._variate(replay, call, recorded, device_of(args, kwargs))
         replay.position += 1
-        tiled = tile(variate, call.shape, where)
+        return deliver(func, args, kwargs, call.value(variate))
+
+    def _variate(self, replay: Replay, call: RandomCall, recorded: RandomCall, device: torch.device) -> Tensor:
+        """The standard variate of a random call for every row."""
+        row = self.variate(replay.name, replay.use, replay.position, recorded, device)
+        tiled = tile(row, call.shape, Place(self._network.model, replay.name))
         self._network.ambiguous |= _rows_are_mixed(call.shape, recorded.shape)
-        return deliver(func, args, kwargs, call.value(tiled))
+        return tiled
 
     def _control_flow(self, name: str, what: str) -> DrawError:
         return DrawError(
@@ -181,7 +214,7 @@ class _Scope:
         self.counts: Counter[str] = Counter()
 
 
-class _Replay(RandomMode):
+class Replay(RandomMode):
     """Answers the random operations of one use of a site."""
 
     def __init__(self, draw: HeldDraw, name: str, use: int, calls: list[RandomCall]) -> None:

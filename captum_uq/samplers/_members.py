@@ -31,40 +31,55 @@ class StoredNetworks(Sampler):
         return network
 
 
-def matched(model: nn.Module, member: Member, label: str, *, partial: bool = False) -> dict[str, Tensor]:
-    """The values of a stored network for the tensors of the model.
+class Matcher:
+    """Matches stored networks with the one that stands for all, whose names are looked up once.
 
     Args:
-        model: The network that stands for all.
-        member: The stored one.
-        label: What errors call it.
-        partial: Whether it may leave tensors out, which then keep the model's values.
-
-    Returns:
-        Values by their name in `tensors_of`, on the stored network's memory.
-
-    Raises:
-        ValueError: Its names or shapes are not the model's, or it holds different values for tied tensors.
+        model: That network.
     """
-    values, names, tensors = stored_values(member), names_of(model), tensors_of(model)
-    partial = partial and not isinstance(member, nn.Module)
-    required = set() if partial else {name.replace("_orig_mod.", "") for name in model.state_dict()} & set(names)
-    missing, unknown = sorted(required - set(values)), sorted(set(values) - set(names))
-    if missing or unknown:
-        what = f"lacks {missing[:3]}" if missing else f"has {unknown[:3]} besides"
-        raise ValueError(f"{label} is not a {type(model).__name__} like the model: it {what}. {_WAY_OUT}")
-    result: dict[str, Tensor] = {}
-    for name, value in values.items():
-        own = names[name]
-        if value.shape != tensors[own].shape:
-            raise ValueError(
-                f"{label} is not a {type(model).__name__} like the model: {name} has shape {tuple(value.shape)}, "
-                f"the model's {tuple(tensors[own].shape)}. {_WAY_OUT}"
-            )
-        if own in result and not _same(result[own], value):
-            raise ValueError(f"{label} holds different values for {own} and {name}, which are one tensor in the model.")
-        result[own] = value
-    return result
+
+    def __init__(self, model: nn.Module) -> None:
+        self._kind = type(model).__name__
+        self._names, self._tensors = names_of(model), tensors_of(model)
+        self._state = {name.replace("_orig_mod.", "") for name in model.state_dict()} & set(self._names)
+
+    def matched(self, member: Member, label: str, *, partial: bool = False) -> dict[str, Tensor]:
+        """The values of a stored network for the tensors of the model.
+
+        Args:
+            member: The stored one.
+            label: What errors call it.
+            partial: Whether it may leave tensors out, which then keep the model's values.
+
+        Returns:
+            Values by their name in `tensors_of`, on the stored network's memory.
+
+        Raises:
+            ValueError: Its names or shapes are not the model's, or it holds different values for tied tensors.
+        """
+        values = stored_values(member)
+        self._check_names(set(values), label, partial and not isinstance(member, nn.Module))
+        result: dict[str, Tensor] = {}
+        for name, value in values.items():
+            own = self._names[name]
+            if value.shape != self._tensors[own].shape:
+                raise ValueError(
+                    f"{label} is not a {self._kind} like the model: {name} has shape {tuple(value.shape)}, "
+                    f"the model's {tuple(self._tensors[own].shape)}. {_WAY_OUT}"
+                )
+            if own in result and not _same(result[own], value):
+                raise ValueError(
+                    f"{label} holds different values for {own} and {name}, which are one tensor in the model."
+                )
+            result[own] = value
+        return result
+
+    def _check_names(self, names: set[str], label: str, partial: bool) -> None:
+        missing = sorted(set() if partial else self._state - names)
+        unknown = sorted(names - set(self._names))
+        if missing or unknown:
+            what = f"lacks {missing[:3]}" if missing else f"has {unknown[:3]} besides"
+            raise ValueError(f"{label} is not a {self._kind} like the model: it {what}. {_WAY_OUT}")
 
 
 def stored_values(member: Member) -> dict[str, Tensor]:

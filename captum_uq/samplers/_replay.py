@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,12 +16,14 @@ from torch import Tensor, nn
 
 from captum_uq._model_state import ModelState, preserved
 from captum_uq._trees import batch_size, first_row, leaves, tree_map
+from captum_uq.samplers._folded import FoldedDraws
 from captum_uq.samplers._held import HeldDraw
+from captum_uq.samplers._masks import is_mask, is_masking
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
 from captum_uq.samplers._relevance import is_plain, pass_relevance
 from captum_uq.samplers._sites import Recorder, Uses, describe, drawing, module_names, random_calls, scope_key
-from captum_uq.samplers.base import BoundSampler, DrawError, NothingToDrawError, evaluation_mode
+from captum_uq.samplers.base import BoundSampler, DrawError, NothingToDrawError, Rows, evaluation_mode
 
 _ROW_CHECKS = 4
 """Draws in which two equal rows are compared: in one alone, a small mask may treat them alike by chance."""
@@ -40,6 +42,7 @@ class ReplayedNetwork(BoundSampler):
         self.model = model
         self.rate = rate
         self.names = module_names(model)
+        self.masking = {name for name, module in self.names.items() if is_masking(module)}
         self.scopes: dict[Hashable, Uses] = {}
         self.current: Any = None  # the recorder or the draw that answers a scope opened by a function
         self.ambiguous = False
@@ -61,6 +64,10 @@ class ReplayedNetwork(BoundSampler):
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The network as draw ``index``, in place."""
         return HeldDraw(self, index, seed)
+
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[object]:
+        """The network as many draws at once, in place."""
+        return FoldedDraws(self, indices, seed, rows)
 
     @contextlib.contextmanager
     def undrawn(self) -> Iterator[None]:
@@ -109,8 +116,17 @@ class ReplayedNetwork(BoundSampler):
             self.probe(forward_func, args, kwargs)
         if key not in self._checked and batch_size(leaves((args, kwargs))) > 1:
             self._checked.add(key)
+            if self._only_masks(self.scopes[key]):
+                return self.scopes[key]
             self._check_rows(forward_func, *first_row((args, kwargs), copies=2))
         return self.scopes[key]
+
+    def _only_masks(self, uses: Uses) -> bool:
+        """Whether all that is drawn are masks that any number of rows share: then no row can meet another network."""
+        return all(
+            not any(calls) or (name in self.masking and all(is_mask(each) for each in calls))
+            for name, calls in uses.items()
+        )
 
     def _record(
         self, training: set[str], forward_func: Callable[..., Any], args: Any, kwargs: Any

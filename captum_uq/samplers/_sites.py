@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from captum_uq._rng import generator
 from captum_uq._trees import batch_size, leaves
+from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
 
@@ -96,35 +97,6 @@ class Recorder(RandomMode):
         call = read(func, args, kwargs, Place(self._model, name))
         calls.append(call)
         return deliver(func, args, kwargs, call.value(call.sample(self._rng).to(device_of(args, kwargs))))
-
-
-def around_forward(module: nn.Module, around: Callable[[Any, Any], AbstractContextManager[None]]) -> Callable[[], None]:
-    """Have every forward of a module happen inside a context.
-
-    Not by hooks: a method of Captum may change a module's arguments in hooks of its own, and no hook sees an interrupt.
-
-    Args:
-        module: The module.
-        around: Makes the context from the forward's arguments and keyword arguments.
-
-    Returns:
-        What undoes it.
-    """
-    inner, before = module.forward, vars(module).get("forward")
-
-    @functools.wraps(inner)
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        with around(args, kwargs):
-            return inner(*args, **kwargs)
-
-    vars(module)["forward"] = forward
-
-    def undo() -> None:
-        vars(module).pop("forward", None)
-        if before is not None:
-            vars(module)["forward"] = before
-
-    return undo
 
 
 class Place(NamedTuple):

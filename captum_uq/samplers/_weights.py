@@ -7,15 +7,17 @@ tied weights stay tied. Nothing is copied.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from captum_uq._rng import generator
-from captum_uq.samplers.base import BoundSampler
+from captum_uq._bulk import fill_bernoulli, fill_standard_normal
+from captum_uq.samplers._folded_weights import FoldedWeights
+from captum_uq.samplers.base import BoundSampler, Rows
 
 Weights = Mapping[str, Tensor]
 """Values of parameters and buffers by name, each in the shape of its own."""
@@ -53,8 +55,27 @@ def standard_normal(like: Tensor, seed: int, *path: int | str) -> Tensor:
     Returns:
         The numbers, shape ``like.shape``.
     """
-    numbers = generator(seed, *path).standard_normal(tuple(like.shape), dtype=np.float32)
-    return torch.as_tensor(np.asarray(numbers)).to(like)
+    return fill_normal(torch.empty_like(like, requires_grad=False), seed, *path)
+
+
+def fill_normal(out: Tensor, seed: int, *path: int | str) -> Tensor:
+    """`standard_normal`, written to a tensor that there is; returns it."""
+    return _filled(out, lambda numbers: fill_standard_normal(numbers, seed, *path))
+
+
+def fill_mask(out: Tensor, rate: float, seed: int, *path: int | str) -> Tensor:
+    """0 with probability ``rate``, else 1, written to a tensor that there is; returns it."""
+    return _filled(out, lambda numbers: fill_bernoulli(numbers, rate, seed, *path))
+
+
+def _filled(out: Tensor, fill: Callable[[NDArray[np.float32]], None]) -> Tensor:
+    """The tensor with numbers made on the CPU, in place where they are of its kind."""
+    if out.device.type == "cpu" and out.dtype == torch.float32 and out.is_contiguous():
+        fill(out.view(-1).numpy())
+        return out
+    numbers = np.empty(out.numel(), np.float32)
+    fill(numbers)
+    return out.copy_(torch.as_tensor(numbers).view(out.shape))
 
 
 class SwappedWeights(AbstractContextManager[None]):
@@ -63,11 +84,15 @@ class SwappedWeights(AbstractContextManager[None]):
     Args:
         tensors: The model's own tensors, by name.
         values: Makes the values on entering, in the tensors' shapes; not every tensor need have one.
+        done: Told on leaving that the values are no longer held.
     """
 
-    def __init__(self, tensors: Weights, values: Callable[[], Weights]) -> None:
+    def __init__(
+        self, tensors: Weights, values: Callable[[], Weights], done: Callable[[], object] | None = None
+    ) -> None:
         self._tensors = tensors
         self._values = values
+        self._done = done
         self._before: list[tuple[Tensor, Tensor]] = []
 
     def __enter__(self) -> None:
@@ -103,6 +128,8 @@ class SwappedWeights(AbstractContextManager[None]):
         while self._before:
             tensor, data = self._before.pop()
             tensor.data = data
+        if self._done is not None:
+            self._done()
 
 
 class BoundWeights(BoundSampler):
@@ -123,6 +150,7 @@ class BoundWeights(BoundSampler):
     """
 
     def __init__(self, model: nn.Module, draw_weights: Callable[[int, int], Weights]) -> None:
+        self.model = model
         self.tensors = tensors_of(model)
         self._draw_weights = draw_weights
 
@@ -133,3 +161,40 @@ class BoundWeights(BoundSampler):
     def draw(self, index: int, seed: int) -> AbstractContextManager[None]:
         """The model with the weights of draw ``index``."""
         return SwappedWeights(self.tensors, functools.partial(self.weights, index, seed))
+
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[None]:
+        """The model with the weights of many draws at once."""
+        return FoldedWeights(self.model, [self.weights(index, seed) for index in indices], rows)
+
+
+class BoundNoise(BoundWeights):
+    """Weights that are all drawn anew: written for each draw to the memory of the draw before, once that is left.
+
+    Fresh memory for a draw costs more than drawing into it.
+
+    Args:
+        model: The network.
+        own: The parameters that draw, by name.
+        write: ``(out, own, index, seed, name)``: puts a draw of the parameter ``own`` into ``out``, which is like it.
+    """
+
+    def __init__(
+        self, model: nn.Module, own: Weights, write: Callable[[Tensor, Tensor, int, int, str], object]
+    ) -> None:
+        super().__init__(model, lambda index, seed: self._written(self._fresh(), index, seed))
+        self._own, self._write = own, write
+        self._spare: list[Weights] = []
+
+    def draw(self, index: int, seed: int) -> AbstractContextManager[None]:
+        """The model with the weights of draw ``index``."""
+        memory = self._spare.pop() if self._spare else self._fresh()
+        values = functools.partial(self._written, memory, index, seed)
+        return SwappedWeights(self.tensors, values, functools.partial(self._spare.append, memory))
+
+    def _fresh(self) -> Weights:
+        return {name: torch.empty_like(own, requires_grad=False) for name, own in self._own.items()}
+
+    def _written(self, memory: Weights, index: int, seed: int) -> Weights:
+        for name, out in memory.items():
+            self._write(out, self._own[name].detach(), index, seed, name)
+        return memory

@@ -15,11 +15,14 @@ from captum_uq._model_state import preserved
 from captum_uq._rng import check_seed, isolated
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
 from captum_uq.samplers._predicting import Predicting
+from captum_uq.samplers._rows import CannotFoldError, Rows
 
 __all__ = [
     "BoundSampler",
+    "CannotFoldError",
     "DrawError",
     "NothingToDrawError",
+    "Rows",
     "Sampler",
     "as_tuple",
     "evaluation_mode",
@@ -66,6 +69,20 @@ class BoundSampler(ABC):
         """All that draw ``index`` changes, where that is parameters and buffers: their values by name.
 
         Whoever runs many draws at once stacks them. None where a draw is more than weights.
+        """
+        return None
+
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[object] | None:
+        """A context inside which each row of a forward meets the network of its own draw.
+
+        Args:
+            indices: The draws, `D` of them.
+            seed: Seed of the draws.
+            rows: Tells, during a forward, which of the draws each row belongs to.
+
+        Returns:
+            The context; None where a sampler makes one network at a time. Inside, what cannot share a batch raises
+            `CannotFoldError`, and the draws run one after another.
         """
         return None
 

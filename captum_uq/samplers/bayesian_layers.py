@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from captum_uq._trees import leaves, tree_map
 from captum_uq.samplers._replay import ReplayedNetwork
 from captum_uq.samplers.base import BoundSampler, Sampler
 
@@ -70,11 +71,11 @@ def _without_graphs(model: nn.Module) -> Iterator[None]:
         (vars(module), name, value)
         for module in model.modules()
         for name, value in vars(module).items()
-        if isinstance(value, Tensor) and value.grad_fn is not None
+        if any(tensor.grad_fn is not None for tensor in leaves(value))
     ]
     try:
         for attributes, name, value in found:
-            attributes[name] = value.detach()
+            attributes[name] = tree_map(Tensor.detach, value)
         yield
     finally:
         for attributes, name, value in found:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from captum_uq._rng import generator
 from captum_uq.samplers._select import Selector, as_selectors, own_parameters, selected_modules
 from captum_uq.samplers._sites import describe, module_names
-from captum_uq.samplers._weights import BoundWeights
+from captum_uq.samplers._weights import BoundNoise, fill_mask
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 
 KINDS: tuple[type[nn.Module], ...] = (nn.Linear, nn.Bilinear, _ConvNd)
@@ -42,7 +39,7 @@ class DropConnect(Sampler):
         >>> model = nn.Linear(4, 1, bias=False)
         >>> _ = nn.init.ones_(model.weight)
         >>> DropConnect(model, p=0.5).network(1, seed=0).weight.tolist()
-        [[0.0, 2.0, 0.0, 0.0]]
+        [[0.0, 0.0, 2.0, 2.0]]
     """
 
     def __init__(
@@ -72,15 +69,11 @@ class DropConnect(Sampler):
                 "Choose other modules= or p=, or use NoiseGrad, which takes every parameter."
             )
 
-        def draw(index: int, seed: int) -> dict[str, Tensor]:
-            return {name: self._masked(weight, seed, index, name) for name, weight in weights.items()}
+        return BoundNoise(model, weights, self._masked)
 
-        return BoundWeights(model, draw)
-
-    def _masked(self, weight: Tensor, seed: int, index: int, name: str) -> Tensor:
+    def _masked(self, out: Tensor, weight: Tensor, index: int, seed: int, name: str) -> None:
         """The weight times 0 or ``1 / (1 - p)``."""
-        uniform = generator(seed, "DropConnect", index, name).random(tuple(weight.shape), dtype=np.float32)
-        return torch.as_tensor(uniform >= self.p).to(weight).div_(1 - self.p).mul_(weight.detach())
+        fill_mask(out, self.p, seed, "DropConnect", index, name).mul_(weight).mul_(1 / (1 - self.p))
 
     def __repr__(self) -> str:
         return f"DropConnect(p={self.p!r}{shown(self.modules)})"

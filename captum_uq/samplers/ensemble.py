@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from captum_uq.samplers._members import Member, StoredNetworks, matched, member_at, require_difference
+from captum_uq.samplers._members import Matcher, Member, StoredNetworks, member_at, require_difference
 from captum_uq.samplers._weights import BoundWeights
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError
 
@@ -57,7 +57,8 @@ class Ensemble(StoredNetworks):
             ValueError: A member has another architecture.
             NothingToDrawError: All members are equal.
         """  # noqa: DOC502 -- raised by the helpers
-        members = [matched(model, member, f"Member {k} of the ensemble") for k, member in enumerate(self.members)]
+        match = Matcher(model)
+        members = [match.matched(member, f"Member {k} of the ensemble") for k, member in enumerate(self.members)]
         require_difference(members, self)
         return BoundWeights(model, lambda index, seed: member_at(members, index, self))
 

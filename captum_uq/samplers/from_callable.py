@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator, isolated, seed_global
-from captum_uq.samplers._members import Member, StoredNetworks, matched, require_difference
+from captum_uq.samplers._members import Matcher, Member, StoredNetworks, require_difference
 from captum_uq.samplers._weights import BoundWeights
 from captum_uq.samplers.base import BoundSampler
 
@@ -116,7 +116,7 @@ class FromCallable(StoredNetworks):
             raise ValueError(
                 f"{self!r} returned the model itself, which would be changed for good. Return a copy, or a state dict."
             )
-        return matched(model, member, f"Draw {index} of {self!r}", partial=self._partial)
+        return Matcher(model).matched(member, f"Draw {index} of {self!r}", partial=self._partial)
 
     def __repr__(self) -> str:
         return self._name

@@ -85,16 +85,16 @@ class Laplace(Sampler):
         network = copy.deepcopy(original(model))
         evaluation_mode(network)
         la = laplace.Laplace(network, likelihood, subset_of_weights=subset, hessian_structure=hessian, **options)
-        la.fit(loader)
-        if prior_precision is not None:
-            la.prior_precision = prior_precision
-        else:
-            with isolated():
+        with isolated():  # a loader takes random numbers, even one that does not shuffle
+            la.fit(loader)
+            if prior_precision is not None:
+                la.prior_precision = prior_precision
+            else:
                 la.optimize_prior_precision()
-        sampler = cls(la, model)
-        if likelihood == "classification":
-            inputs = next(iter(loader))[0].to(la._device)
-            sampler.fitted_agreement = sampler.agreement(inputs, _CHECKED_DRAWS)
+            sampler = cls(la, model)
+            if likelihood == "classification":
+                inputs = next(iter(loader))[0].to(la._device)
+                sampler.fitted_agreement = sampler.agreement(inputs, _CHECKED_DRAWS)
         return sampler
 
     def bind(self, model: nn.Module) -> BoundSampler:

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from captum_uq.samplers._select import Selector, as_selectors, own_parameters, selected_modules
 from captum_uq.samplers._sites import module_names
-from captum_uq.samplers._weights import BoundWeights, standard_normal
+from captum_uq.samplers._weights import BoundNoise, fill_normal
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 from captum_uq.samplers.dropconnect import layer_weights, shown
 
@@ -70,18 +71,15 @@ class NoiseGrad(Sampler):
                 "modules=."
             )
 
-        def draw(index: int, seed: int) -> dict[str, Tensor]:
-            return {name: self._noisy(weight, seed, index, name) for name, weight in weights.items()}
-
-        return BoundWeights(model, draw)
+        return BoundNoise(model, weights, self._noisy)
 
     def _weights(self, model: nn.Module) -> dict[str, Tensor]:
         """The parameters that draw, by name."""
         return own_parameters(model, selected_modules(module_names(model), self.modules))
 
-    def _noisy(self, weight: Tensor, seed: int, index: int, name: str) -> Tensor:
-        noise = standard_normal(weight, seed, "NoiseGrad", index, name)
-        return noise.mul_(self.std).add_(1).mul_(weight.detach())
+    def _noisy(self, out: Tensor, weight: Tensor, index: int, seed: int, name: str) -> None:
+        noise = fill_normal(out, seed, "NoiseGrad", index, name)
+        torch.addcmul(weight, weight, noise, value=self.std, out=out)
 
     def __repr__(self) -> str:
         return f"NoiseGrad(std={self.std!r}{shown(self.modules)})"

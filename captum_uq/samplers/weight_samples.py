@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq.samplers._members import StoredNetworks, matched, member_at, require_difference, stored_values
+from captum_uq.samplers._members import Matcher, StoredNetworks, member_at, require_difference, stored_values
 from captum_uq.samplers._weights import BoundWeights
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError
 from captum_uq.samplers.from_callable import FromCallable
@@ -68,7 +68,8 @@ class WeightSamples(StoredNetworks):
         """  # noqa: DOC502 -- raised by the helpers
         if self._function is not None:
             return self._function.bind(model)
-        samples = [matched(model, state, f"Weight sample {t}", partial=True) for t, state in enumerate(self.samples)]
+        match = Matcher(model)
+        samples = [match.matched(state, f"Weight sample {t}", partial=True) for t, state in enumerate(self.samples)]
         require_difference(samples, self)
         return BoundWeights(model, lambda index, seed: member_at(samples, index, self))
 

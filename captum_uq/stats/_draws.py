@@ -41,11 +41,19 @@ def working(values: Tensor) -> Tensor:
     return values.to(torch.float32 if dtype.itemsize < torch.float32.itemsize else dtype)
 
 
-def needs_more_than(draws: Tensor, correction: int, statistic: str) -> None:
+def widest(values: Tensor) -> Tensor:
+    """``values`` in float64, to be summed without loss; in float32 on a device that has no float64."""
+    try:
+        return values.double()
+    except TypeError:
+        return working(values)
+
+
+def needs_more_than(n_draws: int, correction: int, statistic: str) -> None:
     """Refuses a spread that so few draws cannot tell.
 
     Args:
-        draws: Attributions, shape ``(T, *shape)``.
+        n_draws: How many draws there are, ``T``.
         correction: What is taken from ``T`` in the divisor.
         statistic: The name that the message opens with.
 
@@ -54,11 +62,41 @@ def needs_more_than(draws: Tensor, correction: int, statistic: str) -> None:
     """
     if correction < 0:
         raise ValueError(f"{statistic} needs a correction of at least 0, got {correction}.")
-    if len(draws) <= correction:
+    if n_draws <= correction:
         raise ValueError(
             f"{statistic} with correction={correction} needs at least {correction + 1} draws, "
-            f"got {len(draws)}; draw more (n_draws=) or ask for correction=0."
+            f"got {n_draws}; draw more (n_draws=) or ask for correction=0."
         )
+
+
+@torch.no_grad()
+def power_of_two(low: Tensor, high: Tensor) -> Tensor:
+    """The power of two at or below the largest magnitude of each entry; 1 where that is 0 or not finite.
+
+    Args:
+        low: The smallest value of each entry, shape ``(*shape)``.
+        high: The largest.
+
+    Returns:
+        By it divided, no entry leaves the range of its dtype; the division is exact.
+    """
+    peak = torch.maximum(high, -low)
+    power = peak / (2 * torch.frexp(peak).mantissa)
+    return torch.where(torch.isfinite(power), power, 1.0)
+
+
+def check_order(k: int) -> None:
+    """Refuses a moment of no order.
+
+    Raises:
+        ValueError: If ``k`` is no whole number of at least 1.
+    """
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"moment needs a whole order k of at least 1, got {k!r}.")
+
+
+class NotKept(ValueError):  # noqa: N818 (what happened is that nothing was kept, not that something went wrong)
+    """A statistic needs more of the draws than was kept of them."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from captum_uq.stats._draws import checked, needs_more_than, ratio, result_dtype, working
+from captum_uq.stats._draws import check_order, checked, needs_more_than, power_of_two, ratio, result_dtype, working
 
 
 class _Centred(NamedTuple):
@@ -23,18 +23,9 @@ class _Centred(NamedTuple):
     scale: Tensor  # shape: (*shape), a power of two
 
 
-@torch.no_grad()
-def _power_of_two(draws: Tensor) -> Tensor:
-    """The power of two at or below the largest magnitude of each entry; 1 where that is 0 or not finite."""
-    low, high = torch.aminmax(draws, dim=0)
-    peak = torch.maximum(high, -low)
-    power = peak / (2 * torch.frexp(peak).mantissa)
-    return torch.where(torch.isfinite(power), power, 1.0)
-
-
 def _centre(draws: Tensor) -> _Centred:
     values = working(checked(draws))
-    scale = _power_of_two(values)
+    scale = power_of_two(*torch.aminmax(values, dim=0))
     deviations = values / scale
     first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
     deviations -= first
@@ -93,7 +84,7 @@ def variance(draws: Tensor, correction: int = 1) -> Tensor:
         >>> variance(torch.tensor([1.0, 2.0, 6.0]))
         tensor(7.)
     """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(checked(draws), correction, "variance")
+    needs_more_than(len(checked(draws)), correction, "variance")
     _, deviations, scale = _centre(draws)
     spread = deviations.square_().sum(dim=0) / (len(draws) - correction)
     return (spread * scale * scale).to(result_dtype(draws))
@@ -120,7 +111,7 @@ def stdev(draws: Tensor, correction: int = 1) -> Tensor:
         >>> stdev(torch.tensor([1.0, 2.0, 3.0]))
         tensor(1.)
     """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(checked(draws), correction, "stdev")
+    needs_more_than(len(checked(draws)), correction, "stdev")
     _, deviations, scale = _centre(draws)
     return (_spread(deviations, correction) * scale).to(result_dtype(draws))
 
@@ -143,9 +134,8 @@ def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = Fal
     Example:
         >>> moment(torch.tensor([0.0, 0.0, 3.0]), 3)
         tensor(2.)
-    """
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"moment needs a whole order k of at least 1, got {k!r}.")
+    """  # noqa: DOC502 (raised in check_order)
+    check_order(k)
     mean, deviations, scale = _centre(draws)
     powers = deviations if central else deviations + mean
     if standardized:
@@ -216,7 +206,7 @@ def snr(draws: Tensor, correction: int = 1) -> Tensor:
         >>> snr(torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [2.0, 5.0, 0.0]]))
         tensor([2., inf, 0.])
     """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(checked(draws), correction, "snr")
+    needs_more_than(len(checked(draws)), correction, "snr")
     mean, deviations, _ = _centre(draws)
     return ratio(mean, _spread(deviations, correction)).to(result_dtype(draws))
 
@@ -242,7 +232,7 @@ def confusion(draws: Tensor, correction: int = 1) -> Tensor:
         >>> confusion(torch.tensor([1.0, 2.0, 3.0]))
         tensor(2.)
     """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(checked(draws), correction, "confusion")
+    needs_more_than(len(checked(draws)), correction, "confusion")
     mean, deviations, scale = _centre(draws)
     return (mean * _spread(deviations, correction) * scale * scale).to(result_dtype(draws))
 
@@ -268,6 +258,6 @@ def cv(draws: Tensor, correction: int = 1) -> Tensor:
         >>> cv(torch.tensor([[-1.0, 0.0], [-2.0, 0.0], [-3.0, 0.0]]))
         tensor([0.5000, 0.0000])
     """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(checked(draws), correction, "cv")
+    needs_more_than(len(checked(draws)), correction, "cv")
     mean, deviations, _ = _centre(draws)
     return ratio(_spread(deviations, correction), mean.abs()).to(result_dtype(draws))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import checked, result_dtype, working
+from captum_uq.stats._ranks import between, checked_ranks, tails, warn_if_few
 
 
 def _percentiles(draws: Tensor, ranks: Sequence[float]) -> list[Tensor]:
@@ -17,45 +16,10 @@ def _percentiles(draws: Tensor, ranks: Sequence[float]) -> list[Tensor]:
     if len(checked(draws)) == 1:
         return [draws[0].clone() for _ in ranks]
     ordered = torch.sort(draws, dim=0).values
-    maps = [_between(ordered, q * (len(draws) - 1) / 100) for q in ranks]
+    maps = [between(ordered.__getitem__, q * (len(draws) - 1) / 100) for q in ranks]
     if draws.is_floating_point():
         maps = [torch.where(ordered[-1].isnan(), torch.nan, each) for each in maps]  # sort puts NaN last
     return [each.to(result_dtype(draws)) for each in maps]
-
-
-def _between(ordered: Tensor, position: float) -> Tensor:
-    """The value at a fractional position of sorted draws, never outside its two neighbours."""
-    below = int(position)
-    weight = position - below
-    low = working(ordered[below])
-    if weight == 0:
-        return low
-    high = working(ordered[below + 1])
-    return torch.clamp(low * (1 - weight) + high * weight, min=low, max=high)
-
-
-def _needed(q: float) -> int:
-    """How many draws put at least one of them beyond percentile ``q``; 1 for the extremes."""
-    tail = min(q, 100 - q)
-    return math.ceil(100 / tail * (1 - 1e-9)) if tail > 0 else 1
-
-
-def _checked_ranks(q: float | Sequence[float]) -> list[float]:
-    ranks = [float(each) for each in q] if isinstance(q, Iterable) else [float(q)]
-    if not ranks or not all(0 <= each <= 100 for each in ranks):
-        raise ValueError(f"a percentile is a number, or several, from 0 to 100; got {q!r}.")
-    return ranks
-
-
-def _warn_if_few(n_draws: int, ranks: Sequence[float]) -> None:
-    most, q = max((_needed(q), q) for q in ranks)
-    if n_draws < most:
-        warnings.warn(
-            f"percentile {q:g} needs at least {most} draws, got {n_draws}: what lies beyond the outermost "
-            f"draws is not known. Draw more (n_draws={most}) or ask for a percentile nearer to 50.",
-            UserWarning,
-            stacklevel=3,
-        )
 
 
 def median(draws: Tensor) -> Tensor:
@@ -99,9 +63,9 @@ def percentile(draws: Tensor, q: float | Sequence[float]) -> Tensor:
     Example:
         >>> percentile(torch.arange(21.0), [5, 50, 95])
         tensor([ 1., 10., 19.])
-    """  # noqa: DOC502 (raised in _checked_ranks)
-    ranks = _checked_ranks(q)
-    _warn_if_few(len(checked(draws)), ranks)
+    """  # noqa: DOC502 (raised in checked_ranks)
+    ranks = checked_ranks(q)
+    warn_if_few(len(checked(draws)), ranks)
     maps = _percentiles(draws, ranks)
     return torch.stack(maps) if isinstance(q, Iterable) else maps[0]
 
@@ -127,11 +91,9 @@ def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
     Example:
         >>> interval(torch.arange(21.0))
         (tensor(1.), tensor(19.))
-    """
-    if not 0 < level <= 1:
-        raise ValueError(f"interval needs a level above 0 and at most 1, got {level}; 90% is level=0.9.")
-    ranks = [50 - 50 * level, 50 + 50 * level]
-    _warn_if_few(len(checked(draws)), ranks)
+    """  # noqa: DOC502 (raised in tails)
+    ranks = tails(level)
+    warn_if_few(len(checked(draws)), ranks)
     low, high = _percentiles(draws, ranks)
     return low, high
 

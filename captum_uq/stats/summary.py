@@ -44,7 +44,8 @@ _BY_NAME: dict[str, Callable[[Tensor], Tensor]] = {
     "union": union,
     "intersection": intersection,
 }
-_BY_NAME_AND_PERCENTILE: dict[str, Callable[[Tensor, float], Tensor]] = {
+_BY_FUNCTION: dict[str, Callable[..., Tensor]] = {each.__name__: each for each in _BY_NAME.values()}
+_BY_NAME_AND_PERCENTILE: dict[str, Callable[..., Tensor]] = {
     "percentile": percentile,
     "union": union,
     "intersection": intersection,
@@ -88,14 +89,34 @@ def summarize(draws: Tensor, summary: Summary) -> Tensor:
     return result
 
 
-def _by_name(draws: Tensor, summary: str) -> Tensor:
+def named(summary: str) -> tuple[str, tuple[float, ...]]:
+    """The statistic that a name means.
+
+    Args:
+        summary: A name of :func:`summarize`.
+
+    Returns:
+        The name of a function of :mod:`captum_uq.stats`, and what it takes after the draws.
+
+    Raises:
+        ValueError: If no statistic has that name.
+
+    Example:
+        >>> named("percentile:5"), named("mean")
+        (('percentile', (5.0,)), ('expectation', ()))
+    """
     name, colon, q = summary.partition(":")
     if not colon and name in _BY_NAME:
-        return _BY_NAME[name](draws)
+        return _BY_NAME[name].__name__, ()
     if colon and name in _BY_NAME_AND_PERCENTILE:
-        return _BY_NAME_AND_PERCENTILE[name](draws, _number(q, summary))
+        return _BY_NAME_AND_PERCENTILE[name].__name__, (_number(q, summary),)
     names = ", ".join([*_BY_NAME, *(f"{each}:q" for each in _BY_NAME_AND_PERCENTILE)])
     raise ValueError(f"no statistic is called {summary!r}; the names are {names}. A function does as well.")
+
+
+def _by_name(draws: Tensor, summary: str) -> Tensor:
+    name, arguments = named(summary)
+    return (_BY_NAME_AND_PERCENTILE if arguments else _BY_FUNCTION)[name](draws, *arguments)
 
 
 def _number(text: str, summary: str) -> float:

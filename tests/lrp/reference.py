@@ -42,10 +42,17 @@ def epsilon(x, w, b, r, *, eps, relative=False):
 
 
 def z_plus(x, w, b, r):
+    """Eq. 1 of MCRP; a negative output that nothing raises shares among all that lowers it."""
     n_in, n_out = len(x), len(b)
     raised = [[plus(x[i]) * plus(w[i][j]) + minus(x[i]) * minus(w[i][j]) for j in range(n_out)] for i in range(n_in)]
-    total = [sum(raised[i][j] for i in range(n_in)) for j in range(n_out)]
-    return [sum(raised[i][j] / total[j] * r[j] for j in range(n_out) if total[j]) for i in range(n_in)]
+    out = [0.0] * n_in
+    for j in range(n_out):
+        given = [raised[i][j] for i in range(n_in)]
+        if not sum(given):
+            given = [x[i] * w[i][j] * (sum(x[k] * w[k][j] for k in range(n_in)) + b[j] < 0) for i in range(n_in)]
+        for i in range(n_in):
+            out[i] += given[i] / sum(given) * r[j] if sum(given) else 0.0
+    return out
 
 
 def gamma(x, w, b, r, *, factor, bias):

@@ -92,28 +92,44 @@ def test_without_a_composite_it_is_captums_bit_for_bit(sampler) -> None:
     assert torch.equal(torch.as_tensor(own_delta), delta)
 
 
-def test_the_epsilon_composite_is_captums_default_bit_for_bit_where_that_is_right() -> None:
-    """Linear layers and ReLU, with captum's own epsilon."""
-    model, inputs = Chain(), images()
-    expected = captum.attr.LRP(model).attribute(inputs, target=1)
-    assert torch.equal(LRP(model, composite=EpsilonComposite(1e-9)).attribute(inputs, target=1), expected)
+class Added(nn.Module):
+    """A sum of two branches, in Captum's own module; of two inputs, each its own where there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.skip, self.add = Plain().features, nn.Conv2d(2, 8, 7), Addition_Module()
+        self.pool, self.head = nn.AvgPool2d(2), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        branches = self.body(x), self.skip(x if other is None else other)
+        return self.head(self.pool(self.add(*branches)).flatten(1))
 
 
-def test_the_epsilon_composite_is_captums_default_on_pools_and_additions() -> None:
-    class Added(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.skip, self.add = Plain().features, nn.Conv2d(2, 8, 7), Addition_Module()
-            self.pool, self.head = nn.AvgPool2d(2), nn.Linear(8, 3)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("model", [Chain, Plain, Added])
+def test_the_epsilon_composite_is_captums_default_bit_for_bit_where_that_is_right(model, dtype) -> None:
+    """Linear layers, activations, pools and additions, with Captum's own epsilon."""
+    network = model().to(dtype)
+    inputs = tuple(images().detach().to(dtype).requires_grad_() for _ in range(2 if model is Added else 1))
+    expected = captum.attr.LRP(network).attribute(inputs, target=1)
+    own = LRP(network, composite=EpsilonComposite(1e-9)).attribute(inputs, target=1)
+    assert all(torch.equal(a, b) for a, b in zip(own, expected, strict=True))
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(self.pool(self.add(self.body(x), self.skip(x))).flatten(1))
 
-    for model in (Plain().double(), Added().double()):
-        inputs = images().detach().double().requires_grad_()
-        expected = captum.attr.LRP(model).attribute(inputs, target=1)
-        own = LRP(model, composite=EpsilonComposite(1e-9)).attribute(inputs, target=1)
-        torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-9)
+def test_where_layers_share_an_input_captum_adds_first_and_multiplies_then() -> None:
+    """``x (g + h)`` is our ``x g + x h`` but for the last bits."""
+    network, inputs = Added().double(), images().detach().double().requires_grad_()
+    expected = captum.attr.LRP(network).attribute(inputs, target=1)
+    own = LRP(network, composite=EpsilonComposite(1e-9)).attribute(inputs, target=1)
+    torch.testing.assert_close(own, expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-12, 1e-9, 0.25])
+def test_pools_and_additions_conserve_whatever_the_epsilon_of_the_layers(epsilon) -> None:
+    composite = EpsilonComposite(epsilon)
+    rules = [rule for name, rule in composite.mapping(Added()).items() if name in ("add", "pool", "body.2")]
+    assert [rule.epsilon for rule in rules] == [min(epsilon, 1e-9)] * 3
+    assert composite.mapping(Added())["head"].epsilon == epsilon
 
 
 def test_layer_lrp_without_a_composite_is_captums_bit_for_bit() -> None:

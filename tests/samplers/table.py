@@ -130,15 +130,33 @@ def shifted(index: int, generator: torch.Generator, network: nn.Module) -> nn.Mo
     return other
 
 
+def kind_of(network: nn.Module) -> Kind:
+    return next(kind for kind in NETWORKS.values() if isinstance(network, kind.make))
+
+
 def swag(network: nn.Module) -> SWAG:
     """Collected from a few networks, with the statistics of BatchNorm computed anew."""
-    fitted = SWAG(batches=[Kind.inputs(kind, 4) for kind in NETWORKS.values() if isinstance(network, kind.make)])
+    fitted = SWAG(batches=[kind_of(network).inputs(4)])
     for member in members(network, 4):
         fitted.collect(member)
     return fitted
 
 
-SAMPLERS: dict[str, Callable[[nn.Module], Sampler]] = {
+@dataclass(frozen=True)
+class Source:
+    """A sampler for a network, and what the network is made into beforehand."""
+
+    make: Callable[[nn.Module], Sampler]
+    prepare: Callable[[nn.Module], nn.Module] = lambda network: network
+
+    def network(self, kind: Kind) -> nn.Module:
+        return self.prepare(kind.network()).eval()
+
+    def __call__(self, network: nn.Module) -> Sampler:
+        return self.make(network)
+
+
+_MAKERS: dict[str, Callable[[nn.Module], Sampler]] = {
     "MCDropout": lambda net: MCDropout(),
     "DropConnect": lambda net: DropConnect(p=0.3),
     "NoiseGrad": lambda net: NoiseGrad(),
@@ -156,3 +174,4 @@ SAMPLERS: dict[str, Callable[[nn.Module], Sampler]] = {
     "Compose of an ensemble and dropout": lambda net: Compose(Ensemble(members(net)), MCDropout()),
     "Compose of weight and input noise": lambda net: Compose(NoiseGrad(std=0.1), InputNoise(std=0.2)),
 }
+SAMPLERS = {name: Source(make) for name, make in _MAKERS.items()}

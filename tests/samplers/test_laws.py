@@ -13,12 +13,14 @@ from captum_uq._rng import isolated, seed_global
 from captum_uq.samplers import BayesianLayers, Compose, DropConnect, InputNoise, NoiseGrad, VariationalDropout
 from captum_uq.testing import check_sampler
 from methods import METHODS, arguments, attribute, tensors
+from samplers.peers import PEER_SAMPLERS
 from samplers.table import NETWORKS, SAMPLERS
 
 SEED, DRAWS = 11, 3
 NAMES = ["Saliency", "InputXGradient", "IntegratedGradients", "DeepLift", "LRP", "GuidedBackprop"]
 NAMES += ["LayerGradCam", "Occlusion", "KernelShap", "GradientShap"]
-every_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS.keys())
+EVERY = SAMPLERS | PEER_SAMPLERS
+every_sampler = pytest.mark.parametrize("source", EVERY.values(), ids=EVERY.keys())
 every_network = pytest.mark.parametrize("kind", NETWORKS.values(), ids=NETWORKS.keys())
 quiet = pytest.mark.filterwarnings("ignore::UserWarning:captum.*", "ignore:Setting forward, backward hooks:UserWarning")
 
@@ -37,9 +39,9 @@ def captum_on(network, method, kind, inputs):
 @every_network
 @pytest.mark.parametrize("name", NAMES)
 @every_sampler
-def test_every_draw_is_plain_captum_on_its_oracle(make, name, kind):
-    network, inputs, method = kind.network(), kind.inputs(2), METHODS[name]
-    sampler = make(network)
+def test_every_draw_is_plain_captum_on_its_oracle(source, name, kind):
+    network, inputs, method = source.network(kind), kind.inputs(2), METHODS[name]
+    sampler = source(network)
     oracles = [sampler.network(t, inputs, seed=SEED, model=network) for t in range(DRAWS)]
     expected = [captum_on(oracle, method, kind, inputs) for oracle in oracles]
     uq = StochasticAttribution(method.make(network, network.get_submodule(kind.layer)), sampler)
@@ -58,16 +60,16 @@ def test_every_draw_is_plain_captum_on_its_oracle(make, name, kind):
 
 @every_network
 @every_sampler
-def test_every_sampler_passes_its_own_check(make, kind):
-    network = kind.network()
-    check_sampler(lambda: make(network), network, kind.inputs(3))
+def test_every_sampler_passes_its_own_check(source, kind):
+    network = source.network(kind)
+    check_sampler(lambda: source(network), network, kind.inputs(3))
 
 
 @every_network
 @every_sampler
-def test_a_draw_leaves_no_trace_even_after_an_error(make, kind):
-    network, inputs = kind.network().train(), kind.inputs(2)
-    sampler = make(network)
+def test_a_draw_leaves_no_trace_even_after_an_error(source, kind):
+    network, inputs = source.network(kind).train(), kind.inputs(2)
+    sampler = source(network)
     before, generators, process = snapshots.of_model(network), snapshots.of_generators(), snapshots.of_process()
     with pytest.raises(KeyError, match="inside"), sampler.draw(1, inputs, seed=3, model=network):
         raise KeyError("inside")
@@ -77,17 +79,12 @@ def test_a_draw_leaves_no_trace_even_after_an_error(make, kind):
 
 
 @every_sampler
-def test_a_draw_depends_on_seed_and_number_alone(make):
+def test_a_draw_depends_on_seed_and_number_alone(source):
     """Not on the number of draws, the batch, the method or the target."""
     kind = NETWORKS["convolutional with BatchNorm"]
-    network, inputs = kind.network(), kind.inputs(4)
-    sampler = make(network)
-    saliency = StochasticAttribution(
-        attr.Saliency(
-            network,
-        ),
-        sampler,
-    )
+    network, inputs = source.network(kind), kind.inputs(4)
+    sampler = source(network)
+    saliency = StochasticAttribution(attr.Saliency(network), sampler)
     gradients = StochasticAttribution(attr.IntegratedGradients(network), sampler)
     whole = saliency.attribute(inputs, target=1, n_draws=3, seed=5)
     torch.testing.assert_close(saliency.attribute(inputs, target=1, n_draws=2, seed=5).draws, whole.draws[:2])
@@ -128,31 +125,31 @@ def test_draws_are_the_same_networks_in_every_dtype(make):
 
 
 @every_sampler
-def test_tied_weights_stay_tied_within_a_draw(make):
+def test_tied_weights_stay_tied_within_a_draw(source):
     kind = NETWORKS["tied weights"]
-    network = kind.network()
-    with make(network).draw(1, kind.inputs(2), model=network):
+    network = source.network(kind)
+    with source(network).draw(1, kind.inputs(2), model=network):
         assert network.encoder.weight is network.decoder.weight
         assert network.encoder.weight.data_ptr() == network.decoder.weight.data_ptr()
-    oracle = make(network).network(1, kind.inputs(2), model=network)
+    oracle = source(network).network(1, kind.inputs(2), model=network)
     assert oracle.encoder.weight is oracle.decoder.weight
 
 
 @every_sampler
-def test_parameters_keep_their_identity_within_a_draw(make):
+def test_parameters_keep_their_identity_within_a_draw(source):
     """So that hooks, layer methods and optimisers still hold."""
     kind = NETWORKS["convolutional with BatchNorm"]
-    network = kind.network()
+    network = source.network(kind)
     before = [id(tensor) for tensor in (*network.parameters(), *network.buffers())]
-    with make(network).draw(1, kind.inputs(2), model=network):
+    with source(network).draw(1, kind.inputs(2), model=network):
         assert [id(tensor) for tensor in (*network.parameters(), *network.buffers())] == before
 
 
 @every_sampler
-def test_an_oracle_shares_no_memory_with_the_model_or_the_sampler(make):
+def test_an_oracle_shares_no_memory_with_the_model_or_the_sampler(source):
     kind = NETWORKS["convolutional with BatchNorm"]
-    network, inputs = kind.network(), kind.inputs(2)
-    sampler = make(network)
+    network, inputs = source.network(kind), kind.inputs(2)
+    sampler = source(network)
     oracle = sampler.network(1, inputs, model=network)
     expected = sampler.outputs(inputs, 2, model=network)
     with torch.no_grad():
@@ -169,10 +166,11 @@ def test_two_samplers_of_one_kind_in_a_compose_draw_independently():
 
 
 class MeanField(torch.nn.Linear):
-    """A layer that draws its weights at every forward, and remembers them as blitz and torch-uncertainty do."""
+    """A layer that draws its weights at every forward, and remembers them as torch-uncertainty and blitz do."""
 
     def forward(self, x):
         self.sampled = self.weight + 0.1 * torch.randn_like(self.weight)
+        self.kept = [self.sampled, None]
         return torch.nn.functional.linear(x, self.sampled, self.bias)
 
 
@@ -192,6 +190,7 @@ def test_layers_that_draw_their_own_weights_are_held_and_dropout_beside_them_sta
     network(x)
     BayesianLayers(network).network(0, x)
     assert network.hidden.sampled.grad_fn is not None
+    assert network.hidden.kept[0].grad_fn is not None
 
 
 @pytest.mark.parametrize("make", [DropConnect, NoiseGrad, VariationalDropout])
@@ -242,3 +241,29 @@ def test_two_parameters_of_one_shape_draw_independently(make):
         torch.nn.init.ones_(layer.weight)
     first, second = (layer.weight.detach().flatten() for layer in make(network).network(0))
     assert torch.corrcoef(torch.stack([first, second]))[0, 1].abs() < 5 / 900**0.5
+
+
+@pytest.mark.parametrize("make", [DropConnect, NoiseGrad, VariationalDropout])
+def test_a_draw_takes_up_the_memory_of_the_draw_before_and_of_none_that_is_held(make):
+    network = NETWORKS["perceptron"].network()
+    bound, weight = make().bind(network), network.head.weight
+    offered = bound.weights(0, 5)["head.weight"]
+    kept, own = offered.clone(), weight.detach().clone()
+    for _ in range(2):
+        with bound.draw(0, 5):
+            place = weight.data_ptr()
+            assert torch.equal(weight, kept)
+            with bound.draw(1, 5):
+                assert weight.data_ptr() != place
+            assert torch.equal(weight, kept)
+    with bound.draw(2, 5):
+        assert not torch.equal(weight, kept)
+    with pytest.raises(KeyError), bound.draw(3, 5):
+        raise KeyError
+    places = set()
+    for t in range(6):
+        with bound.draw(t, 5):
+            places.add(weight.data_ptr())
+    assert len(places) == 1
+    assert torch.equal(offered, kept)
+    assert torch.equal(weight, own)

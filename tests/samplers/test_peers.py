@@ -1,8 +1,5 @@
 """Real fitted models of laplace-torch, posteriors, bayesian-torch, torch-uncertainty, blitz and torchbnn."""
 
-import importlib
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -13,17 +10,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import snapshots
 from captum_uq import StochasticAttribution
 from captum_uq.samplers import BayesianLayers, DisagreementWarning, Laplace, WeightSamples
+from samplers.peers import peer
 
 quiet = pytest.mark.filterwarnings("ignore")  # the peers' own warnings are not ours
-REASON = "an adapted library; install the extra: pip install captum-uq[peers]"
-
-
-def peer(name):
-    """A library that we adapt, or the skip of the test."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        pytest.importorskip(name.split(".")[0], reason=REASON)
-        return importlib.import_module(name)
 
 
 def blobs(count=120):
@@ -87,10 +76,11 @@ def test_laplace_draws_keep_the_laws(subset, hessian):
     model = small()
     x, y = blobs(12)
     loader = DataLoader(TensorDataset(*blobs()), batch_size=60)
-    before = snapshots.of_model(model)
+    before, generators = snapshots.of_model(model), snapshots.of_generators()
     sampler = Laplace.fit(model, loader, subset=subset, hessian=hessian, prior_precision=300.0)
     assert snapshots.of_model(model) == before
-    uq, generators = StochasticAttribution(attr.IntegratedGradients(model), sampler), snapshots.of_generators()
+    assert snapshots.of_generators() == generators
+    uq = StochasticAttribution(attr.IntegratedGradients(model), sampler)
     dist = uq.attribute(x, target=y, n_draws=4, seed=3, n_steps=8)
     assert snapshots.of_generators() == generators
     assert snapshots.of_model(model) == before

@@ -14,7 +14,7 @@ from captum_uq._rng import seed_global
 from captum_uq.distribution.given import given_record
 from captum_uq.distribution.predictions import Predictions
 from captum_uq.execution.method import Call
-from captum_uq.execution.targets import resolve, with_target
+from captum_uq.execution.targets import resolve
 from captum_uq.samplers import DisagreementWarning, Ensemble, InputNoise, MCDropout, NoiseGrad
 from samplers.table import NETWORKS, members
 
@@ -151,7 +151,7 @@ def test_the_target_draw_is_each_draws_own_prediction(method, by_position):
         expected = method(oracle).attribute(x, target=own, **named)
         seed_global(7)
         with sampler.draw(t, x, model=network, seed=3):
-            assert torch.equal(run(), expected)
+            assert torch.equal(run(call), expected)
     assert flips > 0
 
 
@@ -159,7 +159,7 @@ def test_the_target_predicted_is_what_the_network_as_it_stands_predicts():
     network, x = KIND.network(), KIND.inputs(6)
     call, run = resolve(Call(attr.Saliency(network), (x,), {"target": "predicted"}), contextlib.nullcontext)
     assert torch.equal(call.argument("target"), network(x).argmax(1))
-    assert torch.equal(run(), attr.Saliency(network).attribute(x, target=network(x).argmax(1)))
+    assert torch.equal(run(call), attr.Saliency(network).attribute(x, target=network(x).argmax(1)))
 
 
 def test_other_targets_are_captums():
@@ -174,8 +174,8 @@ def test_other_targets_are_captums():
         resolve(Call(attr.Saliency(network), (x,), {"target": "other"}), contextlib.nullcontext)
     score = Call(attr.Saliency(lambda y: network(y)[:, 0]), (x,), {"target": "draw"})
     with pytest.raises(ValueError, match=r"outputs \(N, C\)"):
-        resolve(score, contextlib.nullcontext)[1]()
-    assert with_target(call, 2).kwargs == {"target": 2}
+        resolve(score, contextlib.nullcontext)[1](score)
+    assert call.with_argument("target", 2).kwargs == {"target": 2}
 
 
 def test_a_compose_and_a_noise_say_whether_they_are_a_posterior():

@@ -1,0 +1,82 @@
+"""Many draws in one batch: as further examples of one call, or in every forward of a call for each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_uq._rng import isolated
+from captum_uq._trees import tree_map
+from captum_uq.execution.foldable import FORWARDS, Folding
+from captum_uq.execution.job import Job
+from captum_uq.execution.method import replaced_forward_func, wrapped_forward
+from captum_uq.execution.rows import fold_call, unfold
+from captum_uq.execution.shared_forwards import SharedForwards
+from captum_uq.samplers.base import CannotFoldError, Rows
+
+
+def fold_draws(job: Job, folding: Folding, indices: Sequence[int], share: bool) -> tuple[Any, Tensor | None]:
+    """Several draws at once.
+
+    Args:
+        job: The call.
+        folding: How its method folds.
+        indices: Which draws, `D` of them.
+        share: Whether to run what comes before the draws part once for all of them.
+
+    Returns:
+        The draws, a tree with leaves ``(D, *shape)``, and the predictions ``(D, N, *outputs)``.
+
+    Raises:
+        CannotFoldError: This call cannot be folded.
+    """  # noqa: DOC502 -- raised by the helpers
+    with folded(job, indices, share):
+        if folding.way == FORWARDS:
+            draws = _one_call_each(job, indices)
+        else:
+            draws = _one_call(job, folding.distributions, indices)
+        return draws, _predictions(job, len(indices)) if job.predicts else None
+
+
+@contextlib.contextmanager
+def folded(job: Job, indices: Sequence[int], share: bool) -> Iterator[Rows]:
+    """The network as several draws at once; its forward takes the draws of its rows as its last argument.
+
+    Raises:
+        CannotFoldError: The sampler makes one network at a time.
+    """
+    rows = Rows(len(indices), share)
+    context = job.bound.folded(indices, job.seed or 0, rows)
+    if context is None:
+        raise CannotFoldError("the sampler makes one network at a time")
+    with job.untouched(), context, wrapped_forward(job.call.method, rows.folded):
+        yield rows
+
+
+def _one_call(job: Job, distributions: tuple[str, ...], indices: Sequence[int]) -> Any:
+    """The draws as further examples of one call."""
+    call = fold_call(job.call, len(indices), distributions)
+    with job.noise.of_draw(indices[0]):
+        return unfold(job.run(call), len(indices))
+
+
+def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
+    """A call for each draw, whose forwards are shared."""
+    method, results = job.call.method, []
+    shared = SharedForwards(method.forward_func, len(indices))
+    with replaced_forward_func(method, shared):
+        for number, index in enumerate(indices):
+            shared.begin(number)
+            with job.noise.of_draw(index):
+                results.append(job.run(job.call))
+    return tree_map(lambda *leaves: torch.stack([leaf.detach() for leaf in leaves]), *results)
+
+
+def _predictions(job: Job, count: int) -> Tensor:
+    with isolated():
+        outputs: Tensor = unfold(fold_call(job.call, count, ()).predict(), count)
+    return outputs

@@ -1,0 +1,121 @@
+"""One call of a method, as every road of execution takes it: the network, the sampler at work on it, the noise."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from captum_uq._model_state import ModelState
+from captum_uq._rng import GlobalState, isolated, seed_global
+from captum_uq._trees import tree_map
+from captum_uq.execution.method import Call
+from captum_uq.samplers.base import BoundSampler, evaluation_mode
+
+SHARED, INDEPENDENT = "shared", "independent"
+
+
+class EstimatorNoise:
+    """The random numbers of the method itself: the same in every draw, or others in each (design laws 4 and 7).
+
+    Args:
+        mode: ``"shared"`` or ``"independent"``.
+        seed: Seed of the call; None for a sampler that draws nothing.
+        follows_global: Whether the numbers come from the global generators (``seed=None``), which then stand
+            afterwards where one plain call would leave them.
+    """
+
+    def __init__(self, mode: str, seed: int | None, follows_global: bool) -> None:
+        self.independent = mode == INDEPENDENT
+        self._seed = seed
+        self._follows_global = follows_global
+        self._start = self._end = GlobalState.now()
+
+    @contextlib.contextmanager
+    def of_draw(self, index: int) -> Iterator[None]:
+        """The global generators as the method finds them in draw ``index``."""
+        self._before(index)
+        yield
+        if index == 0:
+            self._end = GlobalState.now()
+
+    def _before(self, index: int) -> None:
+        if self.independent and index and self._seed is not None:
+            seed_global(self._seed, "estimator", index)
+        elif not self._follows_global and self._seed is not None:
+            seed_global(self._seed, "estimator", 0)
+        elif not (self.independent and index):
+            self._start.restore()
+
+    def finish(self) -> None:
+        """Leave the global generators as the law says."""
+        (self._end if self._follows_global else self._start).restore()
+
+
+@dataclass
+class Job:
+    """One call, to be run for several draws.
+
+    Attributes:
+        call: The call.
+        run: Runs it, or a folded one, and gives what Captum returns.
+        predicts: Whether to run the network on the inputs too.
+        model: The network, where it is known.
+        bound: The sampler at work on it.
+        sampler: What it is, in words.
+        deterministic: Whether the sampler draws nothing.
+        seed: Seed of the draws; None for a sampler that draws nothing.
+        noise: The method's own random numbers.
+    """
+
+    call: Call
+    run: Callable[[Call], Any]
+    predicts: bool
+    model: nn.Module | None
+    bound: BoundSampler
+    sampler: str
+    deterministic: bool
+    seed: int | None
+    noise: EstimatorNoise
+
+    def __post_init__(self) -> None:
+        self._before = None if self.model is None else ModelState(self.model)
+
+    @contextlib.contextmanager
+    def untouched(self) -> Iterator[None]:
+        """The network in eval mode, and put back afterwards."""
+        try:
+            if self.model is not None and not self.deterministic:
+                evaluation_mode(self.model)
+            yield
+        finally:
+            if self._before is not None:
+                self._before.restore()
+
+    @contextlib.contextmanager
+    def draw(self, index: int) -> Iterator[None]:
+        """The network as draw ``index``."""
+        with self.untouched(), self.bound.draw(index, self.seed or 0):
+            yield
+
+    def prediction(self) -> Tensor | None:
+        """What the network gives for the inputs, ``(N, *outputs)``; None where that is not asked for."""
+        if not self.predicts:
+            return None
+        with isolated():
+            return self.call.predict()
+
+
+def run_deterministic(job: Job) -> Any:
+    """What Captum returns for the network as it stands, with nothing drawn."""
+    with job.untouched(), isolated(), job.noise.of_draw(0):
+        return tree_map(Tensor.detach, job.run(job.call))
+
+
+def run_prediction(job: Job) -> Tensor | None:
+    """What the network as it stands predicts on the inputs, ``(N, *outputs)``."""
+    with job.untouched():
+        return job.prediction()

@@ -1,0 +1,92 @@
+"""What one forward of a network costs, and how much of it all draws share: counted, so that it never wobbles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from captum_uq._rng import isolated
+from captum_uq._trees import batch_size, first_row, leaves, tree_map
+from captum_uq.execution.fold import folded
+from captum_uq.execution.job import Job
+
+
+class Work(NamedTuple):
+    """What the network does for one row.
+
+    Attributes:
+        operations: Floating-point operations of a forward.
+        shared: Those before the draws part.
+        bytes: Size of all activations of a forward.
+    """
+
+    operations: int
+    shared: int
+    bytes: int
+
+
+def forward_work(job: Job, share: bool) -> Work:
+    """Count the work of one forward on the first example.
+
+    Args:
+        job: The call.
+        share: Whether to look for the place where the draws part.
+
+    Returns:
+        The work.
+
+    Raises:
+        CannotFoldError: The network cannot run folded, or there is no such place.
+    """  # noqa: DOC502 -- raised by the helpers
+    arguments = tree_map(_fresh, first_row(job.call.forward_arguments))
+    shared: list[int] = []
+    counter, memory = FlopCounterMode(display=False), _Bytes()
+    with isolated(), torch.enable_grad(), folded(job, (0,), share) as rows, memory, counter:
+        rows.when_parted = lambda: shared.append(counter.get_total_flops())
+        job.call.method.forward_func(*arguments, torch.zeros(1, dtype=torch.int64, device=arguments[0].device))
+        return Work(counter.get_total_flops(), sum(shared), memory.total)
+
+
+def _fresh(leaf: Tensor) -> Tensor:
+    return leaf.detach().clone().requires_grad_(leaf.is_floating_point())
+
+
+class _Bytes(TorchDispatchMode):
+    """Adds up the size of what every operation makes; views take none."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.total = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        given = {leaf.untyped_storage().data_ptr() for leaf in leaves((args, kwargs or {}))}
+        self.total += sum(leaf.nbytes for leaf in leaves(result) if leaf.untyped_storage().data_ptr() not in given)
+        return result
+
+
+class RowCount:
+    """How many rows the forwards of a network have, while a method runs.
+
+    Attributes:
+        largest: The most that one had.
+    """
+
+    def __init__(self) -> None:
+        self.largest = 1
+
+    def counting(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """``forward``, counted."""
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.largest = max(self.largest, batch_size(leaves((args, kwargs))))
+            return forward(*args, **kwargs)
+
+        return counted

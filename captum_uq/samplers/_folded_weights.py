@@ -1,0 +1,103 @@
+"""Many draws of weights at once: the modules whose weights are drawn run for all draws in one vectorised call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._model_state import without_hooks
+from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._forward import Forward, replace_forward
+from captum_uq.samplers._rows import CannotFoldError, Rows
+
+
+class FoldedWeights(AbstractContextManager[None]):
+    """A context inside which each row of a forward meets the weights of its own draw.
+
+    Args:
+        model: The network.
+        draws: The weights that each draw changes, by name.
+        rows: Tells which of the draws each row belongs to.
+    """
+
+    def __init__(self, model: nn.Module, draws: Sequence[Mapping[str, Tensor]], rows: Rows) -> None:
+        self._model, self._draws, self._rows = model, draws, rows
+        self._undo = ExitStack()
+
+    def __enter__(self) -> None:
+        every = dict(self._model.named_modules(remove_duplicate=False))
+        drawn = {name for weights in self._draws for name in weights}
+        for name, weights in _by_module(self._model, drawn).items():
+            module = every[name]
+            stacks = {key: self._stack(first, _tensor(module, key)) for key, first in weights.items()}
+            self._undo.callback(replace_forward(module, self._vectorised(module, stacks)))
+            self._undo.callback(self._rows.part_before(module))
+
+    def __exit__(self, *exception: object) -> None:
+        self._undo.close()
+
+    def _stack(self, name: str, like: Tensor) -> Tensor:
+        """The values of one tensor in every draw, ``(D, *shape)``."""
+        own = like.detach()
+        return torch.stack([weights.get(name, own).detach().to(own) for weights in self._draws])
+
+    def _vectorised(self, module: nn.Module, stacks: dict[str, Tensor]) -> Callable[[Forward], Forward]:
+        """A forward of the module for all draws, without its hooks: those stay around it."""
+        bare = without_hooks(module)
+
+        def one(weights: dict[str, Tensor], args: Any, kwargs: Any) -> Any:
+            return torch.func.functional_call(bare, weights, args, kwargs)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            arguments = (args, kwargs)
+            order, draws = self._rows.order, self._rows.draws
+            if draws is None:
+                raise CannotFoldError("a module with drawn weights runs outside the network's forward")
+            size, flat = len(draws), order.flatten()
+            batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
+            if not batched:
+                raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
+            axes = tree_map(lambda leaf: 0 if leaf.shape[:1] == (size,) else None, arguments)
+            grouped = tree_map(
+                lambda leaf: leaf[flat].unflatten(0, order.shape) if leaf.shape[:1] == (size,) else leaf, arguments
+            )
+            drawn = {name: stack[draws[order[:, 0]]] for name, stack in stacks.items()}
+            output = torch.vmap(one, in_dims=(0, *axes))(drawn, *grouped)
+            back = flat.argsort()
+            return tree_map(lambda leaf: leaf.flatten(0, 1)[back], output)
+
+        return lambda inner: forward
+
+
+def _by_module(model: nn.Module, names: Container[str]) -> dict[str, dict[str, str]]:
+    """The modules whose forwards use drawn weights, with their weights: name in the module -> name in the draw.
+
+    A module inside another that has drawn weights of its own is run by that one.
+    """
+    first = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    drawn = {name: first[id(tensor)] for name, tensor in every if first[id(tensor)] in names}
+    owners = {name.rpartition(".")[0] for name in drawn}
+    outermost = {owner for owner in owners if not any(_inside(owner, other) for other in owners)}
+    return {
+        owner: {name[len(owner) + bool(owner) :]: value for name, value in drawn.items() if _owns(owner, name)}
+        for owner in sorted(outermost)
+    }
+
+
+def _inside(name: str, other: str) -> bool:
+    return name != other and (not other or name.startswith(f"{other}."))
+
+
+def _owns(owner: str, name: str) -> bool:
+    return not owner or name.startswith(f"{owner}.")
+
+
+def _tensor(module: nn.Module, name: str) -> Tensor:
+    path, _, last = name.rpartition(".")
+    tensor: Tensor = getattr(module.get_submodule(path), last)
+    return tensor
