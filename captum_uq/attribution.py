@@ -22,7 +22,7 @@ from captum_uq.execution.run import run_draws
 from captum_uq.execution.session import at_work
 from captum_uq.execution.targets import resolve
 from captum_uq.samplers._agreement import warn_if_disagreeing
-from captum_uq.samplers.base import Sampler, original
+from captum_uq.samplers.base import BoundSampler, Sampler, original
 from captum_uq.stats import summarize
 
 _DETERMINISTIC = "deterministic"
@@ -179,22 +179,14 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             seed = check_seed(seed)
         elif not self.sampler.deterministic:
             seed = take_seed()
-        call = Call(self.attribution_method, args, kwargs).with_plain_baselines()
+        call = Call(self.attribution_method, args, kwargs)
         if show_progress and n_draws == 1 and call.accepts("show_progress"):
             kwargs["show_progress"] = True
+        call = call.with_plain_baselines()
+        noise = EstimatorNoise(estimator_seed, seed, follows_global)
         with at_work(self.sampler, model, call, restore_rng=not follows_global) as bound:
-            job = Job(
-                call=call,
-                run=Call.run,
-                predicts=return_predictions and call.forward_arguments is not None,
-                model=model,
-                bound=bound,
-                sampler=repr(self.sampler),
-                deterministic=self.sampler.deterministic,
-                seed=seed,
-                noise=EstimatorNoise(estimator_seed, seed, follows_global),
-            )
-            job.call, job.run = resolve(call, job.untouched)
+            job = self._job(call, model, bound, seed, noise)
+            job.predicts &= return_predictions
             road = plan(job, n_draws, execution, draws_per_eval)
             bar = f"{self._method_name} draws" if show_progress else None
             predictions, road = run_draws(job, draws, road, bar)
@@ -238,6 +230,24 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 f"torch.nn.Module and refers to none. Give it to the sampler: {type(self.sampler).__name__}(model)."
             )
         return None if model is None else original(model)
+
+    def _job(
+        self, call: Call, model: nn.Module | None, bound: BoundSampler, seed: int | None, noise: EstimatorNoise
+    ) -> Job:
+        """The call, its target resolved, as every road takes it."""
+        job = Job(
+            call=call,
+            run=Call.run,
+            predicts=call.forward_arguments is not None,
+            model=model,
+            bound=bound,
+            sampler=repr(self.sampler),
+            deterministic=self.sampler.deterministic,
+            seed=seed,
+            noise=noise,
+        )
+        job.call, job.run = resolve(call, job.untouched)
+        return job
 
     def _deterministic(self, job: Job, draws: Kept) -> Any:
         """The attribution of the network as it stands: the baseline of all three papers."""
