@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
+import warnings
 
 sys.path.append("..")  # notebooks lie one folder below the helpers
 
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from captum_uq import BLRP, MCRP
 from captum_uq.lrp import LRPCMP, EpsilonComposite
 from captum_uq.normalization import channel_sum
+from captum_uq.samplers import DisagreementWarning
 from captum_uq.visualization import visualize_distribution, visualize_percentiles
 
 lesson = Lesson("VGG-16 on ImageNet pictures")
@@ -68,6 +70,8 @@ def load_network() -> tuple[nn.Module, bool]:
 model, trained = load_network()
 print("VGG-16 with ImageNet's weights" if trained else "RANDOM WEIGHTS: the maps below mean nothing.")
 label = "" if trained else "random weights"
+if not trained:
+    warnings.simplefilter("ignore", DisagreementWarning)  # the library would say it at every call; we say it below
 
 # %% [markdown]
 """## The pictures

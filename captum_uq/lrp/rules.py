@@ -30,9 +30,7 @@ TINY = 1e-12
 
 def stabilized(z: Tensor, epsilon: float | Tensor) -> Tensor:
     """``z + epsilon sign(z)`` with ``sign(0) = 1``, as in eq. 58 of [1]."""
-    sign = torch.sign(z)
-    sign[sign == 0] = 1
-    return z + sign * epsilon
+    return torch.where(z < 0, z - epsilon, z + epsilon)
 
 
 def require_affine(step: Step, rule: LayerRule) -> Affine:
