@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import snapshots
 from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution
 from captum_uq.execution import plan, run
+from captum_uq.execution.shared_forwards import SharedForwards
 from networks import build
 from roads import hold_equal
 
@@ -200,3 +201,45 @@ def test_a_road_is_checked_once_for_all_targets_and_values(monkeypatch: pytest.M
     assert len(checks) == 1
     uq.attribute(torch.randn(2, 1, 8, 8), target=0, n_draws=10)
     assert len(checks) == 2
+
+
+class Mixing(nn.Module):
+    """Rows of a batch that see each other: in one batch, so would the draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.dropout, self.head = nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = self.dropout(torch.relu(self.first(x)))
+        return self.head(drawn * (1 + drawn.mean(0, keepdim=True)))
+
+
+@pytest.mark.parametrize("execution", ["auto", "fold", "prefix"])
+@pytest.mark.parametrize("method", [Saliency, FeatureAblation, KernelShap])
+def test_a_road_that_is_not_exact_is_not_taken(method: Any, execution: str) -> None:
+    torch.manual_seed(0)
+    model, inputs = Mixing().eval(), torch.randn(2, 5)
+    given = {"inputs": inputs, "return_predictions": False}
+    result = attribute(method, model, execution=execution, **given)
+    assert result.execution.road == "loop"
+    assert "its values were not those of the loop" in result.execution.reason
+    assert torch.equal(result.draws, attribute(method, model, execution="loop", **given).draws)
+
+
+def test_a_shared_forward_answers_what_was_asked() -> None:
+    """A draw that asks about other inputs than the first is answered for itself."""
+    asked: list[int] = []
+
+    def forward(x: Tensor, draws: Tensor) -> Tensor:
+        asked.append(len(x))
+        return x.sum(1) + 100 * draws
+
+    one, other = torch.ones(2, 3), torch.full((2, 3), 5.0)
+    shared = SharedForwards(forward, 4)
+    with torch.no_grad():
+        for draw in range(4):
+            shared.begin(draw)
+            for inputs in (one, one if draw < 2 else other):
+                assert torch.equal(shared(inputs), inputs.sum(1) + 100 * draw)
+    assert asked == [8, 8, 2, 2]
