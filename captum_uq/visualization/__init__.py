@@ -23,15 +23,15 @@ from captum_uq.visualization.channels import visualize_channels
 from captum_uq.visualization.comparison import visualize_comparison
 from captum_uq.visualization.curves import visualize_curves
 from captum_uq.visualization.draws import visualize_draws
-from captum_uq.visualization.explore import PercentilePicture, explore, percentile_picture
 from captum_uq.visualization.features import visualize_features
+from captum_uq.visualization.html_text import text_html
 from captum_uq.visualization.percentiles import visualize_percentiles
 from captum_uq.visualization.predictions import visualize_predictions
 from captum_uq.visualization.signs import visualize_sign_certainty
+from captum_uq.visualization.slider import PercentilePicture, explore, percentile_picture
 from captum_uq.visualization.spreads import visualize_feature_draws
 from captum_uq.visualization.statistics import visualize_distribution
 from captum_uq.visualization.text import visualize_text
-from captum_uq.visualization.text_html import text_html
 
 __all__ = [
     "PercentilePicture",
