@@ -39,7 +39,8 @@ class SharedForwards:
             return self._alone(args)  # an answer of all draws has no graph
         position, self._position = self._position, self._position + 1
         if not self._draw:
-            self._answers.append((args, self._for_all(args)))
+            kept = tree_map(Tensor.clone, args)  # a method may write the next question into the same tensor
+            self._answers.append((kept, self._for_all(args)))
         if position < len(self._answers) and _same(self._answers[position][0], args):
             return self._answers[position][1][self._draw]
         return self._alone(args)

@@ -243,3 +243,16 @@ def test_a_shared_forward_answers_what_was_asked() -> None:
             for inputs in (one, one if draw < 2 else other):
                 assert torch.equal(shared(inputs), inputs.sum(1) + 100 * draw)
     assert asked == [8, 8, 2, 2]
+
+
+def test_a_question_is_remembered_as_it_was_asked() -> None:
+    """The first draw writes its second question into the tensor of its first; another draw asks that one first."""
+    shared = SharedForwards(lambda x, draws: x.sum(1) + 100 * draws, 2)
+    first, second = torch.ones(1, 3), torch.full((1, 3), 5.0)
+    buffer = first.clone()
+    with torch.no_grad():
+        shared.begin(0)
+        shared(buffer)
+        shared(buffer.copy_(second))
+        shared.begin(1)
+        assert torch.equal(shared(second), second.sum(1) + 100)
