@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from captum.attr import FeatureAblation, InputXGradient, IntegratedGradients, LayerIntegratedGradients, Saliency
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from captum_uq import MCDropout, StochasticAttribution
+from captum_uq.samplers import NothingToDrawError
 from networks import KINDS, Convolutional, Dense, DropPath, Functional, Recurrent, Tokens, build
 
 
@@ -336,6 +338,46 @@ def test_inference_mode_is_no_obstacle() -> None:
             inputs, target=0, n_draws=3, seed=0
         )
     assert torch.equal(dist.draws, expected.draws)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_the_probe_computes_every_product_once(in_place: bool) -> None:
+    network = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3), nn.ReLU(in_place), nn.Conv2d(4, 4, 3), nn.ReLU(in_place), nn.Dropout(0.5)),
+        *(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(in_place), nn.Dropout(0.5), nn.Linear(8, 2)),
+    ).eval()
+    x = torch.rand(3, 1, 8, 8)
+    with FlopCounterMode(display=False) as forward, torch.no_grad():
+        network(x[:1])
+    with FlopCounterMode(display=False) as probe:
+        MCDropout().bind(network).probe(network, (x,), {})
+    assert probe.get_total_flops() == forward.get_total_flops() > 0
+
+
+class ByMode(nn.Module):
+    """Draws if its product is 1, as in train mode only: in eval mode the product's input is doubled.
+
+    What is written to the input afterwards makes the two inputs look alike.
+    """
+
+    def __init__(self, write: bool) -> None:
+        super().__init__()
+        self.write, self.switch, self.drop = write, nn.Identity(), nn.Dropout(0.5)
+        self.product = nn.Linear(1, 1, bias=False)
+        nn.init.ones_(self.product.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x * (1 if self.switch.training else 2)
+        product = self.product(hidden)
+        if self.write and self.switch.training:
+            hidden.mul_(2)
+        return self.drop(product) if product.item() == 1 else product
+
+
+@pytest.mark.parametrize("write", [False, True])
+def test_the_probe_takes_no_product_of_another_input_for_its_own(write: bool) -> None:
+    with pytest.raises(NothingToDrawError):
+        MCDropout(ByMode(write).eval()).network(0, torch.ones(1, 1))
 
 
 def test_the_probe_of_plain_dropout_costs_two_rows() -> None:

@@ -16,11 +16,13 @@ class Execution:
             and what comes before the first random module or drawn weight ran once for all draws.
         draws_per_eval: How many draws ran at once.
         reason: Why this road, and no faster one.
+        draws_per_product: By ``"prefix"``, how many draws at once what they share was passed backwards for; else 0.
     """
 
     road: str
     draws_per_eval: int
     reason: str
+    draws_per_product: int = 0
 
     def __str__(self) -> str:
         many = f", {self.draws_per_eval} draws at once" if self.road != LOOP else ""

@@ -19,14 +19,14 @@ from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.samplers.base import CannotFoldError, Rows
 
 
-def fold_draws(job: Job, folding: Folding, indices: Sequence[int], share: bool) -> tuple[Any, Tensor | None]:
+def fold_draws(job: Job, folding: Folding, indices: Sequence[int], draws_per_product: int) -> tuple[Any, Tensor | None]:
     """Several draws at once.
 
     Args:
         job: The call.
         folding: How its method folds.
         indices: Which draws, `D` of them.
-        share: Whether to run what comes before the draws part once for all of them.
+        draws_per_product: As in `Rows`: 0 where the draws share nothing.
 
     Returns:
         The draws, a tree with leaves ``(D, *shape)``, and the predictions ``(D, N, *outputs)``.
@@ -34,7 +34,7 @@ def fold_draws(job: Job, folding: Folding, indices: Sequence[int], share: bool) 
     Raises:
         CannotFoldError: This call cannot be folded.
     """  # noqa: DOC502 -- raised by the helpers
-    with folded(job, indices, share):
+    with folded(job, indices, draws_per_product):
         if folding.way == FORWARDS:
             draws = _one_call_each(job, indices)
         else:
@@ -43,13 +43,13 @@ def fold_draws(job: Job, folding: Folding, indices: Sequence[int], share: bool) 
 
 
 @contextlib.contextmanager
-def folded(job: Job, indices: Sequence[int], share: bool) -> Iterator[Rows]:
+def folded(job: Job, indices: Sequence[int], draws_per_product: int) -> Iterator[Rows]:
     """The network as several draws at once; its forward takes the draws of its rows as its last argument.
 
     Raises:
         CannotFoldError: The sampler makes one network at a time.
     """
-    rows = Rows(len(indices), share)
+    rows = Rows(len(indices), draws_per_product)
     context = job.bound.folded(indices, job.seed or 0, rows)
     if context is None:
         raise CannotFoldError("the sampler makes one network at a time")

@@ -165,7 +165,7 @@ class Call:
         """What Captum returns."""
         return self.method.attribute(*self.args, **self.kwargs)
 
-    @property
+    @functools.cached_property
     def arguments(self) -> dict[str, Any]:
         """What was given, by position or by name; nothing where that is wrong: Captum says it better."""
         try:

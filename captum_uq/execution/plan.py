@@ -18,6 +18,7 @@ from captum_uq.execution.foldable import Folding, folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import wrapped_forward
+from captum_uq.execution.sizes import ONE, Sizes, sizes
 from captum_uq.execution.work import RowCount, Work, forward_work
 from captum_uq.samplers.base import CannotFoldError, DrawError, original
 
@@ -55,7 +56,7 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
         draws_per_eval: How many draws at once; ``"auto"`` for as many as fit.
 
     Returns:
-        The road. It is checked by running two draws of it against the loop, once for each network, method, sampler
+        The road. It is checked by running some draws of it against the loop, once for each network, method, sampler
         and shapes.
     """
     how = folding(job.call.method)
@@ -101,8 +102,7 @@ def _key(job: Job) -> Hashable:
     call, model = job.call, job.model
     assert model is not None
     structure = tuple((name, type(module)) for name, module in model.named_modules())
-    given = call.arguments
-    given["target"] = type(given.get("target"))
+    given = {**call.arguments, "target": type(call.argument("target"))}
     arguments = str(tree_map(lambda leaf: (leaf.shape, leaf.dtype, leaf.device), given))
     forward = getattr(call.method.forward_func, "__code__", type(call.method.forward_func))
     settings = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), job.predicts)
@@ -123,11 +123,17 @@ def _options(method: Any) -> Hashable:
 class _Choice:
     road: str
     reason: str
-    most: int = 1
+    sizes: Sizes = ONE
 
     def execution(self, n_draws: int, draws_per_eval: int | str) -> Execution:
-        most = self.most if isinstance(draws_per_eval, str) else draws_per_eval
-        return Execution(self.road, 1 if self.road == LOOP else min(most, n_draws), self.reason)
+        if self.road == LOOP:
+            return Execution(LOOP, 1, self.reason)
+        many = self.sizes.draws_per_eval(n_draws) if isinstance(draws_per_eval, str) else min(draws_per_eval, n_draws)
+        return Execution(self.road, many, self.reason, min(self.sizes.draws_per_product, many))
+
+
+_TRIAL = (0, 0, 1)
+"""Draws that a road is checked on: two are passed backwards at once, and then one, which is compared."""
 
 
 def _choose(job: Job, how: Folding, execution: str) -> _Choice:
@@ -149,11 +155,12 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         road = PREFIX if share else FOLD
         try:
             work = forward_work(job, share)
-            slower = _why_slower(work, how, share, count.largest, job) if execution == AUTO else ""
+            slower = _why_slower(work, share, count.largest, job) if execution == AUTO else ""
             if not slower:
-                _check(reference, fold_draws(job, how, (0, 1), share), 0.0 if how.gradients else _output_scale(job))
-                most = _most(work, share, count.largest, job)
-                return _Choice(road, "; ".join(refused) or how.reason, most)
+                trial = fold_draws(job, how, _TRIAL, 2 if share else 0)
+                _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
+                many = sizes(work, share, count.largest, job)
+                return _Choice(road, "; ".join(refused) or how.reason, many)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")
@@ -172,52 +179,25 @@ def _candidates(how: Folding, execution: str) -> Iterator[bool]:
     yield False
 
 
-_WORTH = {"cpu": 3e7}
-"""Operations of a forward from which a product for each draw takes longer than to call it; elsewhere 1e10."""
-
 _LARGE = {"cpu": 1e9}
 """Operations of a forward from which a larger batch is no gain; elsewhere 1e12."""
 
 
-def _why_slower(work: Work, how: Folding, share: bool, rows: int, job: Job) -> str:
+def _why_slower(work: Work, share: bool, rows: int, job: Job) -> str:
     """Why a road would not be faster than the next one."""
     device = next(leaves(job.call.forward_arguments)).device.type
     if share:
-        if work.shared < 0.1 * work.operations:
-            return "draws part so early that there is little to share"
-        if how.gradients and work.shared * rows < _WORTH.get(device, 1e10):
-            return "the shared part is small"
-        return ""
+        return "draws part so early that there is little to share" if work.shared < 0.1 * work.operations else ""
     large = work.operations * rows > _LARGE.get(device, 1e12)
     return "the network is large: its arithmetic takes the time" if large else ""
 
 
-_MEMORY = 2**30
-"""Bytes that the draws that run at once may take."""
-
-_CACHE = {"cpu": 2**25}
-"""Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
-
-
-def _most(work: Work, share: bool, rows: int, job: Job) -> int:
-    """How many draws at once fit the memory."""
-    arguments = list(leaves(job.call.forward_arguments))
-    row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
-    own = 1 - work.shared / max(1, work.operations) if share else 1.0
-    size = rows * (4 * row + 2 * own * work.bytes)
-    most = _MEMORY // max(1, int(size))
-    cache = _CACHE.get(arguments[0].device.type)
-    if cache is not None and not share:
-        most = min(most, cache // max(1, rows * work.bytes))
-    return max(1, most)
-
-
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:
-    """Compare draw 1: a convergence delta, about 0, on the scale of the attributions.
+    """Compare the last draw: a convergence delta, about 0, on the scale of the attributions.
 
     Args:
         reference: Attributions and predictions of the loop.
-        trial: Those of a road, of two draws.
+        trial: Those of a road, of `_TRIAL`.
         outputs: The scale of the outputs that attributions are differences of; 0 where they are not.
 
     Raises:
@@ -229,7 +209,7 @@ def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -
             if expected.shape != got.shape[1:]:
                 raise CannotFoldError("it does not return one attribution for each example")
             limit = _TOLERANCE.get(expected.dtype, 1e-2) * max(scale, outputs)
-            if not torch.allclose(got[1].double(), expected.detach().double(), rtol=0, atol=limit, equal_nan=True):
+            if not torch.allclose(got[-1].double(), expected.detach().double(), rtol=0, atol=limit, equal_nan=True):
                 raise CannotFoldError("its values were not those of the loop")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from captum_uq.distribution.execution import LOOP, PREFIX, Execution
+from captum_uq.distribution.execution import LOOP, Execution
 from captum_uq.execution.fold import fold_draws
 from captum_uq.execution.foldable import folding
 from captum_uq.execution.job import Job
@@ -57,13 +57,13 @@ def _several(job: Job, indices: range, execution: Execution) -> tuple[Any, Tenso
     if execution.road == LOOP:
         result, prediction = loop_draw(job, indices[0])
         return one_draw(result), one_draw(prediction)
-    return fold_draws(job, folding(job.call.method), indices, execution.road == PREFIX)
+    return fold_draws(job, folding(job.call.method), indices, execution.draws_per_product)
 
 
 def _next_road(execution: Execution, count: int, error: Exception) -> Execution:
     """What to go on with after an error: fewer draws at once where memory ran out, else the loop."""
     if _out_of_memory(error) and count > 1:
-        return replace(execution, draws_per_eval=count // 2)
+        return replace(execution, draws_per_eval=count // 2, draws_per_product=min(execution.draws_per_product, 1))
     why = "memory ran out" if _out_of_memory(error) else f"{execution.road} stopped: {error}"
     return Execution(LOOP, 1, why)
 

@@ -23,11 +23,13 @@ class Work(NamedTuple):
         operations: Floating-point operations of a forward.
         shared: Those before the draws part.
         bytes: Size of all activations of a forward.
+        shared_bytes: Of those before the draws part.
     """
 
     operations: int
     shared: int
     bytes: int
+    shared_bytes: int
 
 
 def forward_work(job: Job, share: bool) -> Work:
@@ -44,12 +46,13 @@ def forward_work(job: Job, share: bool) -> Work:
         CannotFoldError: The network cannot run folded, or there is no such place.
     """  # noqa: DOC502 -- raised by the helpers
     arguments = tree_map(_fresh, first_row(job.call.forward_arguments))
-    shared: list[int] = []
+    shared: list[tuple[int, int]] = []
     counter, memory = FlopCounterMode(display=False), _Bytes()
-    with isolated(), torch.enable_grad(), folded(job, (0,), share) as rows, memory, counter:
-        rows.when_parted = lambda: shared.append(counter.get_total_flops())
+    with isolated(), torch.enable_grad(), folded(job, (0,), int(share)) as rows, memory, counter:
+        rows.when_parted = lambda: shared.append((counter.get_total_flops(), memory.total))
         job.call.method.forward_func(*arguments, torch.zeros(1, dtype=torch.int64, device=arguments[0].device))
-        return Work(counter.get_total_flops(), sum(shared), memory.total)
+        before, size = shared[0] if shared else (0, 0)
+        return Work(counter.get_total_flops(), before, memory.total, size)
 
 
 def _fresh(leaf: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -29,15 +30,25 @@ class RandomMode(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if SEEDED not in func.tags or _draws_nothing(func, args, kwargs):
-            return func(*args, **kwargs)
+        if not _may_draw(func) or _draws_nothing(func, args, kwargs):
+            return self.run(func, args, kwargs)
         with self:  # an operation made of others (dropout under inference_mode, lstm) shows what it is made of
             parts = func.decompose(*args, **kwargs)
         return self.random(func, args, kwargs) if parts is NotImplemented else parts
 
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operation that draws nothing."""
+        return func(*args, **kwargs)
+
     @abstractmethod
     def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of a random operation."""
+
+
+@functools.cache
+def _may_draw(func: Any) -> bool:
+    """Whether an operation is one that draws; to ask torch takes as long as a small operation."""
+    return SEEDED in func.tags
 
 
 def _draws_nothing(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

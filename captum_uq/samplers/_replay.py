@@ -22,6 +22,7 @@ from captum_uq.samplers._masks import is_mask, is_masking
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
 from captum_uq.samplers._relevance import is_plain, pass_relevance
+from captum_uq.samplers._repeated import RepeatedWork
 from captum_uq.samplers._sites import Recorder, Uses, describe, drawing, module_names, random_calls, scope_key
 from captum_uq.samplers.base import BoundSampler, DrawError, NothingToDrawError, Rows, evaluation_mode
 
@@ -98,15 +99,19 @@ class ReplayedNetwork(BoundSampler):
             NothingToDrawError: Nothing random was found.
         """
         args, kwargs = first_row((args, kwargs))
+        work = RepeatedWork()
         with self._bare():
             with _no_python_randomness(self.model):
-                found = drawing(self._record(self._active, forward_func, args, kwargs))
-            scopes = self._record(found, forward_func, args, kwargs)
+                scopes = self._record(self._active, work, forward_func, args, kwargs)
+            found = drawing(scopes)
+            if not all(_is_torchs(self.names[name]) for name in self._active - found):
+                work.again()  # without the others in train mode, in which they may have called other modules
+                scopes = self._record(found, work, forward_func, args, kwargs)
             if not drawing(scopes | self.scopes):
                 raise NothingToDrawError(self._nothing())
             if any(call.by_element for call in random_calls(scopes)):
                 others = tree_map(_other_input, (args, kwargs))
-                self._compare(scopes, self._record(found, forward_func, *others))
+                self._compare(scopes, self._record(found, RepeatedWork(), forward_func, *others))
         self.scopes |= scopes
 
     def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Uses:
@@ -129,13 +134,13 @@ class ReplayedNetwork(BoundSampler):
         )
 
     def _record(
-        self, training: set[str], forward_func: Callable[..., Any], args: Any, kwargs: Any
+        self, training: set[str], work: RepeatedWork, forward_func: Callable[..., Any], args: Any, kwargs: Any
     ) -> dict[Hashable, Uses]:
         """The random calls of one forward with these modules in train mode."""
         evaluation_mode(self.model)
         for name in training:
             self.names[name].training = True
-        undo, recorder = override_rates(list(self.names.values()), self.rate), Recorder(self.model)
+        undo, recorder = override_rates(list(self.names.values()), self.rate), Recorder(self.model, work)
         before, self.current = self.current, recorder
         try:
             with function_rates(self.rate):
@@ -198,6 +203,11 @@ class ReplayedNetwork(BoundSampler):
             f"train mode{where}. Give the model a dropout layer or a rate above 0 (p=), or use a sampler of "
             "weights, such as captum_uq.samplers.DropConnect."
         )
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    """Whether a module's code is torch's, which calls the same modules in train mode as in eval mode."""
+    return type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module)
 
 
 def _rows_differ(output: Any) -> bool:

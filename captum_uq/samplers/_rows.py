@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,23 +21,24 @@ class Rows:
     """The rows of a forward that many draws share.
 
     The last argument of the forward names the draw of each row; it is taken off before the network sees it. Where
-    ``share`` is asked for, the rows that only differ by their draw run as one, up to the first module at which the
-    draws part (`part_before`).
+    something is shared, the rows that only differ by their draw run as one, up to the first module at which the draws
+    part (`part_before`).
 
     Args:
         count: How many draws, `D`.
-        share: Whether to run what comes before the draws part once for all of them.
+        draws_per_product: What comes before the draws part runs once for all of them, and backwards for so many of
+            them at once; 0 where nothing is shared.
 
     Attributes:
         draws: Which draw each row of the forward under way belongs to, ``(R,)``, each in 0 to D - 1.
         when_parted: Called where the draws part.
     """
 
-    def __init__(self, count: int, share: bool) -> None:
+    def __init__(self, count: int, draws_per_product: int) -> None:
         self.count = count
         self.draws: Tensor | None = None
         self.when_parted: Callable[[], object] = lambda: None
-        self._share = share
+        self._draws_per_product = draws_per_product
         self._prefix: _Prefix | None = None
         self._orders: tuple[Tensor, Tensor | None] | None = None
 
@@ -63,8 +65,8 @@ class Rows:
         self.draws, order = draws, self._orders[1]
         self._prefix = None
         try:
-            if self._share and order is not None:
-                self._prefix, (args, kwargs) = _Prefix.of(order, (args, kwargs))
+            if self._draws_per_product and order is not None:
+                self._prefix, (args, kwargs) = _Prefix.of(order, (args, kwargs), self._draws_per_product)
             yield args, kwargs
         finally:
             self.draws = self._prefix = None
@@ -119,12 +121,15 @@ class Rows:
 class _Prefix:
     """The distinct rows of one forward, before the draws part.
 
+    Where a backward pass will come, there are copies of them: as many as the draws that it runs at once.
+
     Args:
         order: The rows of each draw, ``(D, U)``.
+        copies: How many there are, `C`.
     """
 
-    def __init__(self, order: Tensor) -> None:
-        self.order = order
+    def __init__(self, order: Tensor, copies: int) -> None:
+        self.order, self.copies = order, copies
         self.source = torch.empty_like(order.flatten())
         self.source[order.flatten()] = torch.arange(order.shape[1], device=order.device).repeat(order.shape[0])
         self.full: list[Tensor] = []
@@ -132,10 +137,13 @@ class _Prefix:
         self.passed = False
 
     @classmethod
-    def of(cls, order: Tensor, arguments: Any) -> tuple[_Prefix | None, Any]:
-        """The prefix and its arguments, with `U` rows; None where the rows of the draws differ."""
-        prefix, size = cls(order), order.numel()
+    def of(cls, order: Tensor, arguments: Any, draws_per_product: int) -> tuple[_Prefix | None, Any]:
+        """The prefix and its arguments, with ``C * U`` rows; None where the rows of the draws differ."""
+        size = order.numel()
         batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
+        backwards = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in batched)
+        products = math.ceil(len(order) / draws_per_product)
+        prefix = cls(order, math.ceil(len(order) / products) if backwards else 1)
         if not batched or not all(prefix._same_in_all_draws(leaf) for leaf in batched):
             return None, arguments
         return prefix, tree_map(lambda leaf: prefix._distinct(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
@@ -146,7 +154,7 @@ class _Prefix:
 
     def _distinct(self, leaf: Tensor) -> Tensor:
         """The rows of the first draw, which stand for all; a gradient that reaches them is given to the right draw."""
-        own = leaf.detach()[self.order[0]]
+        own = leaf.detach()[self.order[0].repeat(self.copies)]
         if leaf.requires_grad and torch.is_grad_enabled():
             own.requires_grad_()
             self.full.append(leaf)
@@ -160,7 +168,7 @@ class _Prefix:
             CannotFoldError: None of them has the prefix's rows.
         """
         self.passed = True
-        size = self.order.shape[1]
+        size = self.copies * self.order.shape[1]
         batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
         if not batched:
             raise CannotFoldError("the first dimension of what a module takes is not the batch's")
@@ -204,14 +212,21 @@ class _Part(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
         prefix: _Prefix = ctx.prefix
         results: list[Tensor | None] = [None] * len(prefix.full)
-        for rows in prefix.order:
-            parts = torch.autograd.grad(
-                ctx.activations, prefix.own, [g[rows] for g in gradients], retain_graph=True, allow_unused=True
-            )
+        for rows in map(Tensor.flatten, prefix.order.split(prefix.copies)):
+            products = [
+                _with_rows(g[rows], len(activation)) for g, activation in zip(gradients, ctx.activations, strict=True)
+            ]
+            parts = torch.autograd.grad(ctx.activations, prefix.own, products, retain_graph=True, allow_unused=True)
             for place, part in enumerate(parts):
                 if part is not None:
                     result = results[place]
                     if result is None:
                         result = results[place] = torch.zeros_like(prefix.full[place])
-                    result[rows] = part
+                    result[rows] = part[: len(rows)]
         return (None, None, *results)
+
+
+def _with_rows(tensor: Tensor, size: int) -> Tensor:
+    """A tensor with rows of 0 at its end, ``(size, *row)``."""
+    missing = size - len(tensor)
+    return tensor if not missing else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])

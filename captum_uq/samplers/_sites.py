@@ -22,6 +22,7 @@ from captum_uq._trees import batch_size, leaves
 from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
+from captum_uq.samplers._repeated import RepeatedWork
 
 Uses = dict[str, list[list[RandomCall]]]
 """For each module, for each of its uses, the random calls of its own code."""
@@ -49,15 +50,21 @@ def module_names(model: nn.Module) -> dict[str, nn.Module]:
 
 
 class Recorder(RandomMode):
-    """Writes down the random calls of a forward, for every module and scope."""
+    """Writes down the random calls of a forward, for every module and scope.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: The network.
+        work: What was computed in an earlier forward on the same row, and need not be again.
+    """
+
+    def __init__(self, model: nn.Module, work: RepeatedWork) -> None:
         super().__init__()
         self.scopes: dict[Hashable, Uses] = {}
         self._model = model
         self._open: list[Uses] = []
         self._frames: list[tuple[str, list[RandomCall]]] = []
         self._rng = generator(0, "probe")
+        self._work = work
 
     def record(self, run: Callable[[], object]) -> dict[Hashable, Uses]:
         """Run the network, and tell for each scope what it drew."""
@@ -90,6 +97,10 @@ class Recorder(RandomMode):
         self._frames.append((name, calls))
         yield
         self._frames.pop()
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operation that draws nothing."""
+        return self._work(func, args, kwargs)
 
     def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Write the call down; give it a value of a generator of our own."""

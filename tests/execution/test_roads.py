@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, StochasticAttribution
+from captum_uq.distribution.execution import Execution
 from captum_uq.execution.foldable import folding
+from captum_uq.execution.plan import plan
 from captum_uq.samplers import Sampler
 from methods import METHODS, arguments, tensors
 from networks import KINDS, build
 from roads import hold_equal
 
-ROADS = [("fold", 1), ("fold", 3), ("fold", "auto"), ("prefix", 3), ("prefix", "auto")]
+ROADS = [
+    ("fold", 1, 0),
+    ("fold", 3, 0),
+    ("fold", "auto", 0),
+    ("prefix", 3, 1),
+    ("prefix", "auto", 2),
+    ("prefix", "auto", 5),
+]
+"""Each with its draws at once, and the draws that what they share is passed backwards for at once."""
+
 DRAWS = 5
 
 ONE_AFTER_ANOTHER = {"checkpointing"}
@@ -33,11 +45,16 @@ def run(method: str, network: nn.Module, layer: str, inputs: Any, more: Any, sam
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_road_gives_the_draws_of_the_loop(kind: str, method: str) -> None:
+def test_every_road_gives_the_draws_of_the_loop(kind: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case, network = KINDS[kind], build(kind)
     inputs = case.inputs(3)
 
-    def by(execution: str, draws_per_eval: Any = "auto") -> Any:
+    def by(execution: str, draws_per_eval: Any = "auto", draws_per_product: int = 1) -> Any:
+        def planned(*given: Any) -> Execution:
+            road = plan(*given)
+            return replace(road, draws_per_product=draws_per_product) if road.road == "prefix" else road
+
+        monkeypatch.setattr("captum_uq.attribution.plan", planned)
         options = {"execution": execution, "draws_per_eval": draws_per_eval}
         return run(method, network, case.layer, inputs, case.additional, MCDropout(network), **options)
 
@@ -49,8 +66,8 @@ def test_every_road_gives_the_draws_of_the_loop(kind: str, method: str) -> None:
         return
     made = METHODS[method].make(network, network.get_submodule(case.layer))
     folds = folding(made).way is not None and kind not in ONE_AFTER_ANOTHER
-    for execution, draws_per_eval in ROADS:
-        result = by(execution, draws_per_eval)
+    for execution, draws_per_eval, draws_per_product in ROADS:
+        result = by(execution, draws_per_eval, draws_per_product)
         hold_equal(result, reference)
         taken = tensors(result)[0].execution
         amplified = method in SOLVED and "not those of the loop" in taken.reason

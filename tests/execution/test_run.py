@@ -40,15 +40,18 @@ def attribute(method: Any = Saliency, model: nn.Module | None = None, **options:
     ],
 )
 def test_a_prefix_runs_what_one_deterministic_call_runs(method: Any, arguments: dict[str, Any], once: int) -> None:
-    """Counted in rows of the first layer; a loop of 12 draws runs 12 times as many."""
+    """Counted in rows of the first layer; a loop of 12 draws runs 12 times as many.
+
+    Where there are gradients, it runs as many copies as there are draws in a backward pass.
+    """
     model, rows = network(), []
     options = {"return_predictions": False, "return_deterministic": False, **arguments}
     attribute(method, model, execution="prefix", **options)  # the check
     model[0].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
     result = attribute(method, model, execution="prefix", **options)
     assert result.execution.road == "prefix"
-    probe = 2
-    assert sum(rows) == once + probe
+    copies, probe = result.execution.draws_per_product if method in (Saliency, IntegratedGradients) else 1, 1
+    assert sum(rows) == once * copies + probe
     rows.clear()
     attribute(method, model, execution="loop", **options)
     assert sum(rows) == 12 * once + probe

@@ -1,0 +1,65 @@
+"""How many draws run at once: as many as fit the memory, and on a CPU the cache."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from captum_uq._trees import leaves
+from captum_uq.execution.job import Job
+from captum_uq.execution.work import Work
+
+_MEMORY = 2**30
+"""Bytes that the draws that run at once may take."""
+
+_CACHE = {"cpu": 2**24}
+"""Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
+
+_PRODUCT = {"cpu": 6 * 2**20}
+"""The same for the part that draws share, which they pass backwards together."""
+
+
+class Sizes(NamedTuple):
+    """How many draws run at once.
+
+    Attributes:
+        fits: The most that memory allows.
+        cached: The most that are faster together.
+        draws_per_product: How many of them what they share is passed backwards for at once; 0 where they share nothing.
+    """
+
+    fits: int
+    cached: int
+    draws_per_product: int
+
+    def draws_per_eval(self, n_draws: int) -> int:
+        """Draws of each eval, so that all evals have about the same number of them."""
+        return math.ceil(n_draws / max(1, math.ceil(n_draws / self.fits), round(n_draws / self.cached)))
+
+
+ONE = Sizes(1, 1, 0)
+
+
+def sizes(work: Work, share: bool, rows: int, job: Job) -> Sizes:
+    """How many draws to run at once.
+
+    Args:
+        work: What the network does for one row.
+        share: Whether the draws share what comes before they part.
+        rows: Rows of the largest forward of one draw.
+        job: The call.
+
+    Returns:
+        The numbers.
+    """
+    arguments = list(leaves(job.call.forward_arguments))
+    device = arguments[0].device.type
+    row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
+    fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)))
+    if share:
+        return Sizes(fits, fits, _draws(_PRODUCT.get(device, _MEMORY), rows * work.shared_bytes))
+    return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), rows * work.bytes)), 0)
+
+
+def _draws(limit: int, each: float) -> int:
+    return max(1, int(limit // max(1, each)))

@@ -1,0 +1,50 @@
+"""How many draws run at once: never more than fit, and about the same number in every eval."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from captum_uq.execution import sizes as module
+from captum_uq.execution.sizes import Sizes, sizes
+from captum_uq.execution.work import Work
+
+NUMBERS = (1, 2, 3, 7, 20, 91, 100, 1000)
+
+
+@pytest.mark.parametrize("n_draws", NUMBERS)
+def test_evals_fit_and_are_even(n_draws: int) -> None:
+    for fits, cached in itertools.product(NUMBERS, repeat=2):
+        many = Sizes(fits, min(fits, cached), 0).draws_per_eval(n_draws)
+        evals = -(-n_draws // many)
+        assert 1 <= many <= min(fits, n_draws)
+        assert many <= 2 * cached, "a little more than is best for the cache is better than a small rest"
+        assert evals == 1 or many > min(fits, cached) / 2
+        assert many * evals - n_draws < evals, "the last is as large as the others, as far as it goes"
+
+
+def job(device: str) -> Any:
+    inputs = torch.empty(1, 1000, device=device)
+    return SimpleNamespace(call=SimpleNamespace(forward_arguments=(inputs,)))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("rows", [1, 50])
+def test_memory_bounds_what_runs_at_once(rows: int, device: str) -> None:
+    work = Work(operations=10**9, shared=10**8, bytes=3 * 10**6, shared_bytes=10**6)
+    shared = sizes(work, True, rows, job(device))
+    folded = sizes(work._replace(shared=0, shared_bytes=0), False, rows, job(device))
+    assert folded.fits * rows * 2 * work.bytes <= 2**30
+    assert shared.fits >= folded.fits, "what they share is held once"
+    assert folded.draws_per_product == 0 < shared.draws_per_product
+    assert shared.draws_per_product * rows * work.shared_bytes <= max(2**30, rows * work.shared_bytes)
+    if device == "cpu":
+        assert folded.cached * rows * work.bytes <= max(module._CACHE["cpu"], rows * work.bytes)
+
+
+def test_nothing_to_hold_is_no_division_by_zero() -> None:
+    assert sizes(Work(0, 0, 0, 0), True, 1, job("cpu")).draws_per_eval(10) == 10
