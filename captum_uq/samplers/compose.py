@@ -12,7 +12,8 @@ from torch import nn
 
 from captum_uq._rng import generator
 from captum_uq.samplers._members import StoredNetworks
-from captum_uq.samplers.base import BoundSampler, Sampler
+from captum_uq.samplers._weights import BoundWeights
+from captum_uq.samplers.base import BoundSampler, Rows, Sampler
 
 
 class Compose(StoredNetworks):
@@ -97,6 +98,21 @@ class _BoundTogether(BoundSampler):
         places = zip(self._parts, self._indices(index), self._repeats, strict=True)
         return _Nested([functools.partial(part.draw, own, _reseeded(seed, repeat)) for part, own, repeat in places])
 
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[object] | None:
+        """The network of many draws, of all parts; None where one part does not fold.
+
+        Weights that are drawn from those that another part has put there do not.
+        """
+        if sum(isinstance(part, BoundWeights) for part in self._parts) > 1:
+            return None
+        own = zip(*map(self._indices, indices), strict=True)
+        places = zip(self._parts, own, self._repeats, strict=True)
+        contexts = [part.folded(of_part, _reseeded(seed, repeat), rows) for part, of_part, repeat in places]
+        folded = [context for context in contexts if context is not None]
+        if len(folded) < len(contexts):
+            return None
+        return _Nested([functools.partial(_itself, context) for context in folded])
+
     def undrawn(self) -> AbstractContextManager[object]:
         """The network as it stands, for all parts."""
         return _Nested([part.undrawn for part in self._parts])
@@ -119,6 +135,10 @@ class _BoundTogether(BoundSampler):
 def _reseeded(seed: int, repeat: int) -> int:
     """Two samplers of one kind draw independently; the first draws what it draws alone."""
     return seed if not repeat else int(generator(seed, "Compose", repeat).integers(2**63))
+
+
+def _itself(context: AbstractContextManager[object]) -> AbstractContextManager[object]:
+    return context
 
 
 class _Nested(AbstractContextManager[None]):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch import Tensor, nn
 
 from captum_uq._rng import generator
 from captum_uq._trees import first_row
-from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
+from captum_uq.samplers._forward import Forward, replace_forward
+from captum_uq.samplers.base import BoundSampler, CannotFoldError, NothingToDrawError, Rows, Sampler
 
 Argument = int | str
 
@@ -93,7 +93,7 @@ class _BoundNoise(BoundSampler):
             NothingToDrawError: It does not.
         """
         args, kwargs = first_row((args, kwargs))
-        context = _NoisyForward(self._model, dict(zip(self._sampler.arguments, self._sampler.stds, strict=True)), (0,))
+        context = self._noisy((0,), 0)
         with torch.no_grad(), context:
             forward_func(*args, **kwargs)
         if not context.found:
@@ -105,48 +105,75 @@ class _BoundNoise(BoundSampler):
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The model with this draw's noise on its inputs."""
+        return self._noisy((index,), seed)
+
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[object]:
+        """The model with the noise of its own draw on each row of its inputs."""
+        return self._noisy(indices, seed, rows)
+
+    def _noisy(self, indices: Sequence[int], seed: int, rows: Rows | None = None) -> _NoisyForward:
         stds = dict(zip(self._sampler.arguments, self._sampler.stds, strict=True))
-        return _NoisyForward(self._model, stds, (seed, index))
+        return _NoisyForward(self._model, stds, indices, seed, rows)
 
 
 class _NoisyForward(AbstractContextManager[None]):
-    """A context inside which a model's forward adds fixed noise to its arguments."""
+    """A context inside which a model's forward adds fixed noise to its arguments.
 
-    def __init__(self, model: nn.Module, stds: dict[Argument, float], path: tuple[int, ...]) -> None:
+    Args:
+        model: The network.
+        stds: Standard deviations of its arguments.
+        indices: The draws, `D` of them: one without ``rows``.
+        seed: Seed of the draws.
+        rows: Tells which of several draws each row belongs to.
+    """
+
+    def __init__(
+        self, model: nn.Module, stds: dict[Argument, float], indices: Sequence[int], seed: int, rows: Rows | None
+    ) -> None:
         self.found = False
-        self._model, self._stds, self._path = model, stds, path
+        self._model, self._stds, self._rows = model, stds, rows
+        self._indices, self._seed = indices, seed
         self._noise: dict[Any, Tensor] = {}
-        self._before: Any = None
+        self._undo = ExitStack()
 
     def __enter__(self) -> None:
-        self._before, inner = vars(self._model).get("forward"), self._model.forward
+        self._undo.callback(replace_forward(self._model, self._with_noise))
+        if self._rows is not None:
+            self._undo.callback(self._rows.part_before(self._model))
 
-        @functools.wraps(inner)
+    def __exit__(self, *exception: object) -> None:
+        self._undo.close()
+
+    def _with_noise(self, inner: Forward) -> Forward:
         def forward(*args: Any, **kwargs: Any) -> Any:
             noisy_args = (self._noisy(position, value) for position, value in enumerate(args))
             return inner(*noisy_args, **{name: self._noisy(name, value) for name, value in kwargs.items()})
 
-        vars(self._model)["forward"] = forward
-
-    def __exit__(self, *exception: object) -> None:
-        vars(self._model).pop("forward", None)
-        if self._before is not None:
-            vars(self._model)["forward"] = self._before
+        return forward
 
     def _noisy(self, argument: Argument, value: Any) -> Any:
-        """An argument of the forward, with noise where it gets some."""
+        """An argument of the forward, with noise where it gets some.
+
+        Raises:
+            CannotFoldError: It has not one row for each of the rows' draws.
+        """
         std = self._stds.get(argument, 0.0)
         if not std or not isinstance(value, Tensor) or not value.is_floating_point():
             return value
         self.found = True
-        return value + std * self._of_row(argument, value)
+        noise = self._of_draws(argument, value)
+        if self._rows is None:
+            return value + std * noise[0]
+        draws = self._rows.draws
+        if draws is None or len(draws) != len(value):
+            raise CannotFoldError("the noise is on an argument that has not one row for each draw")
+        return value + std * noise[draws]
 
-    def _of_row(self, argument: Argument, value: Tensor) -> Tensor:
-        """The noise of one row, shape ``(*F)``: one for each shape."""
+    def _of_draws(self, argument: Argument, value: Tensor) -> Tensor:
+        """The noise of one row in every draw, shape ``(D, *F)``: one for each shape."""
         key = (argument, value.shape[1:], value.dtype, value.device)
         if key not in self._noise:
-            seed, *index = self._path
-            rng = generator(seed, "InputNoise", *index, str(argument))
-            noise = rng.standard_normal(tuple(value.shape[1:]), dtype=np.float32)
+            rngs = (generator(self._seed, "InputNoise", index, str(argument)) for index in self._indices)
+            noise = [rng.standard_normal(tuple(value.shape[1:]), dtype=np.float32) for rng in rngs]
             self._noise[key] = torch.as_tensor(np.asarray(noise)).to(value)
         return self._noise[key]

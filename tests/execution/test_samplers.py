@@ -6,15 +6,18 @@ import captum.attr as attr
 import pytest
 
 from captum_uq import StochasticAttribution
-from captum_uq.samplers import Ensemble
+from captum_uq.samplers import Compose, DropConnect, Ensemble, MCDropout
 from roads import hold_equal
-from samplers.table import NETWORKS, SAMPLERS
+from samplers.table import NETWORKS, SAMPLERS, Source
 
 METHODS = {
     "Saliency": (attr.Saliency, {"abs": False}),
     "IntegratedGradients": (attr.IntegratedGradients, {"n_steps": 3}),
     "DeepLift": (attr.DeepLift, {}),
     "KernelShap": (attr.KernelShap, {"n_samples": 40}),
+}
+EVERY = SAMPLERS | {
+    "Compose of dropped weights and dropout": Source(lambda net: Compose(DropConnect(p=0.2), MCDropout()))
 }
 FOLDING = {
     "MCDropout",
@@ -23,16 +26,20 @@ FOLDING = {
     "VariationalDropout",
     "WeightSamples stacked",
     "Ensemble of modules",
+    "InputNoise",
+    "Compose of an ensemble and dropout",
+    "Compose of weight and input noise",
+    "Compose of dropped weights and dropout",
 }
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", EVERY)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_every_road_gives_the_draws_of_the_loop(network: str, sampler: str, method: str) -> None:
     kind, (make, arguments) = NETWORKS[network], METHODS[method]
     model = kind.network()
-    drawn = SAMPLERS[sampler](model)
+    drawn = EVERY[sampler](model)
     uq = StochasticAttribution(make(model), drawn)
     given = {"inputs": kind.inputs(2), "target": 1, "n_draws": 3, "seed": 2, **arguments}
     reference = uq.attribute(**given, execution="loop")

@@ -1,0 +1,130 @@
+"""The networks and the methods of ``execution.py``, each called as users do, by us, and as cheaply as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from captum import attr
+from captum.attr import Attribution
+from torch import Tensor, nn
+
+from captum_uq import StochasticAttribution, lrp
+from captum_uq.samplers import Sampler
+
+
+def lenet() -> nn.Module:
+    """The LeNet of B-LRP's experiment, for pictures ``(N, 1, 32, 32)``."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 24, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(24, 48, 5), nn.ReLU(), nn.Dropout(0.5), nn.MaxPool2d(2), nn.Flatten()),
+        *(nn.Linear(1200, 240), nn.ReLU(), nn.Dropout(0.5), nn.Linear(240, 10)),
+    ).eval()
+
+
+def convolutions(widths: tuple[int, ...]) -> Iterator[nn.Module]:
+    """3x3 convolutions; a width of 0 is a pool."""
+    before = 3
+    for width in widths:
+        if not width:
+            yield nn.MaxPool2d(2)
+            continue
+        yield from (nn.Conv2d(before, width, 3, padding=1), nn.ReLU())
+        before = width
+
+
+class VGG(nn.Module):
+    """VGG with dropout in its classifier, as torchvision has it."""
+
+    def __init__(self, widths: tuple[int, ...], features: int, hidden: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*convolutions(widths))
+        self.classifier = nn.Sequential(
+            *(nn.Linear(features, hidden), nn.ReLU(), nn.Dropout(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout()),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores ``(N, classes)``."""
+        return self.classifier(self.features(x).flatten(1))
+
+
+def vgg16() -> nn.Module:
+    """VGG-16, for pictures ``(N, 3, 224, 224)``."""
+    widths = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
+    return VGG(widths, 25088, 4096, 1000).eval()
+
+
+def minivgg() -> nn.Module:
+    """A small VGG, for pictures ``(N, 3, 32, 32)``."""
+    return VGG((32, 32, 0, 64, 64, 0, 128, 128, 0), 2048, 128, 10).eval()
+
+
+@dataclass
+class Case:
+    """One method on one network, and how it is called."""
+
+    name: str
+    make: Callable[[nn.Module], Attribution]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    steps: int = 1
+
+    def naive(self, network: nn.Module, inputs: Tensor, draws: int) -> None:
+        """Captum called so many times with dropout switched on."""
+        method = self.make(network)
+        for module in network.modules():
+            module.training = isinstance(module, nn.Dropout)
+        for _ in range(draws):
+            method.attribute(inputs.clone(), target=1, **self.arguments).detach()
+        network.eval()
+
+    def once(self, network: nn.Module, inputs: Tensor) -> None:
+        """One deterministic call."""
+        self.make(network).attribute(inputs.clone(), target=1, **self.arguments)
+
+    def ours(self, network: nn.Module, inputs: Tensor, draws: int, sampler: Sampler, execution: str) -> Any:
+        """The same draws from the library, without what the naive loop does not give."""
+        uq = StochasticAttribution(self.make(network), sampler)
+        return uq.attribute(
+            inputs.clone(),
+            target=1,
+            n_draws=draws,
+            seed=0,
+            execution=execution,
+            return_deterministic=False,
+            return_predictions=False,
+            **self.arguments,
+        )
+
+    def floor(self, network: nn.Module, inputs: Tensor, draws: int) -> None:
+        """One forward of what the method runs, and a backward pass for each draw."""
+        rows = inputs.repeat(self.steps, 1, 1, 1).requires_grad_()
+        output = network(rows)[:, 1].sum()
+        for _ in range(draws):
+            torch.autograd.grad(output, rows, retain_graph=True)
+
+
+def mask(size: int, patch: int) -> Tensor:
+    """Square patches as features, ``(1, 1, size, size)``."""
+    index = torch.arange(size) // patch
+    return (index[:, None] * (size // patch) + index[None]).view(1, 1, size, size)
+
+
+def cases(size: int, channels: int, patch: int, steps: int) -> dict[str, Case]:
+    """The methods of the bars."""
+    window = {"sliding_window_shapes": (channels, patch, patch), "strides": (channels, patch, patch)}
+    every = (
+        Case("Saliency", attr.Saliency, {"abs": False}),
+        Case("InputXGradient", attr.InputXGradient),
+        Case("GuidedBackprop", attr.GuidedBackprop),
+        Case("IntegratedGradients", attr.IntegratedGradients, {"n_steps": steps}, steps),
+        Case("DeepLift", attr.DeepLift),
+        Case("LRP", lambda network: lrp.LRP(network)),
+        Case("Occlusion", attr.Occlusion, window),
+        Case("FeatureAblation", attr.FeatureAblation, {"feature_mask": mask(size, patch)}),
+        Case("KernelShap", attr.KernelShap, {"feature_mask": mask(size, patch), "n_samples": 20}),
+        Case("GradientShap", attr.GradientShap, {"baselines": torch.zeros(2, channels, size, size)}),
+    )
+    return {case.name: case for case in every}
