@@ -1,6 +1,7 @@
-"""Speed, memory and variance bars of ``captum_uq.metrics``: ratios within one run, interleaved, medians.
+"""Speed, memory and variance bars of ``captum_uq.metrics``, as a table: ratios within one run, interleaved, medians.
 
-Run from the repository: ``OMP_NUM_THREADS=1 python benchmarks/metrics.py``. Quantus is compared where installed.
+Run from the repository: ``OMP_NUM_THREADS=1 python benchmarks/metrics.py``. Quantus is compared where installed. Beside
+a bar of speed stand the bare forward passes of the same rows, which nothing can beat, and a loop written by hand.
 """
 
 import argparse
@@ -46,17 +47,24 @@ def tabular() -> nn.Sequential:
     return nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
 
 
-class Counted(nn.Module):
-    """Counts the forward passes and rows of a model."""
+class Recorded(nn.Module):
+    """Keeps the rows that a model is shown, pass by pass."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model, self.passes, self.rows = model, 0, 0
+        self.model, self.passes = model, []
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run the model."""
-        self.passes, self.rows = self.passes + 1, self.rows + len(inputs)
+        self.passes.append(inputs.clone())
         return self.model(inputs)
+
+
+def report(bar: str, measured: float, wanted: float, least: bool, beside: str = "", unit: str = "") -> None:
+    """Print one line of the table."""
+    met = "yes" if (measured >= wanted if least else measured <= wanted) else "no"
+    sign = "at least" if least else "at most"
+    print(f"| {bar} | {measured:.4g}{unit} | {sign} {wanted:g}{unit} | {met} | {beside} |", flush=True)
 
 
 def interleaved(repeats: int, **functions: Callable[[], Any]) -> dict[str, float]:
@@ -78,16 +86,10 @@ def interleaved(repeats: int, **functions: Callable[[], Any]) -> dict[str, float
 
 
 @torch.no_grad()
-def bare(model: nn.Module, shape: tuple[int, ...], rows: int, limit: int = 256) -> Callable[[], None]:
-    """The forward passes that a flipping of so many rows cannot do without."""
-    batches = [torch.randn(min(limit, rows - start), *shape) for start in range(0, rows, limit)]
-
-    @torch.no_grad()
-    def run() -> None:
-        for batch in batches:
-            model(batch)
-
-    return run
+def bare(model: nn.Module, passes: list[Tensor]) -> None:
+    """The forward passes that a flipping cannot do without."""
+    for rows in passes:
+        model(rows)
 
 
 @torch.no_grad()
@@ -98,7 +100,7 @@ def by_hand(model: nn.Module, inputs: Tensor, maps: Tensor, target: Tensor, n_st
     counts = torch.arange(n_points) * (maps[0].numel() // n_steps)
     examples, scores = torch.arange(len(inputs)).repeat_interleave(n_points), []
     for rows, flipped in zip(examples.split(limit), counts.repeat(len(inputs)).split(limit), strict=True):
-        perturbed = inputs[rows].masked_fill(places[rows] < flipped.view(shape), 0.0)
+        perturbed = inputs[rows].masked_fill_(places[rows] < flipped.view(shape), 0.0)
         scores.append(model(perturbed).gather(1, target[rows].unsqueeze(1)))
     return torch.cat(scores).view(len(inputs), n_points)
 
@@ -111,29 +113,29 @@ def quantus_run(model: nn.Module, inputs: Tensor, maps: Tensor, target: Tensor, 
     return lambda: metric(model, x, y, a, softmax=False, device="cpu", batch_size=64)
 
 
-def speed(name: str, model: nn.Module, shape: tuple[int, ...], n: int, n_steps: int, repeats: int, bar: float) -> None:
-    inputs, maps, target = torch.randn(n, *shape), torch.randn(n, *shape), torch.randint(2, (n,))
+def speed(name: str, model: nn.Module, inputs: Tensor, n_steps: int, repeats: int, bar: float) -> None:
+    maps, target = torch.randn(inputs.shape), torch.randint(2, (len(inputs),))
     size = maps[0].numel() // n_steps
-    counted = Counted(model).eval()
-    pixel_flipping(counted, inputs, maps, target=target, n_steps=n_steps)
+    recorded = Recorded(model).eval()
+    pixel_flipping(recorded, inputs, maps, target=target, n_steps=n_steps)
     functions = {
         "ours": lambda: pixel_flipping(model, inputs, maps, target=target, n_steps=n_steps),
-        "bare": bare(model, shape, n * (n_steps + 1)),
-        "by_hand": lambda: by_hand(model, inputs, maps, target, n_steps),
+        "bare": lambda: bare(model, recorded.passes),
+        "by hand": lambda: by_hand(model, inputs, maps, target, n_steps),
     }
-    assert torch.equal(functions["ours"]().scores, functions["by_hand"]())
+    assert torch.equal(functions["ours"]().scores, functions["by hand"]())
     peer = quantus_run(model, inputs, maps, target, size)
     if peer:
         functions["quantus"] = peer
     seconds = interleaved(repeats, **functions)
-    print(
-        f"{name}: {1e3 * seconds['ours']:.2f} ms, {counted.passes} passes, {counted.rows} rows; time over bare forward "
-        f"passes {seconds['ours'] / seconds['bare']:.2f} (bar 1.1), by hand without a check "
-        f"{seconds['by_hand'] / seconds['bare']:.2f}"
-    )
+    rows = f"{len(recorded.passes)} passes of {sum(map(len, recorded.passes))} rows"
+    over = {way: seconds[way] / seconds["bare"] for way in ("ours", "by hand")}
     if peer:
-        fastest = seconds["quantus"] / seconds["bare"]
-        print(f"  {seconds['quantus'] / seconds['ours']:.2f} x Quantus (bar {bar:g}); bare passes {fastest:.2f} x")
+        times = {way: seconds["quantus"] / seconds[way] for way in ("ours", "bare", "by hand")}
+        beside = f"bare forward passes {times['bare']:.4g}, by hand {times['by hand']:.4g}"
+        report(f"{name}: times as fast as Quantus", times["ours"], bar, True, beside)
+    beside = f"by hand {over['by hand']:.3g}; {1e3 * seconds['ours']:.3g} ms, {rows}"
+    report(f"{name}: time over bare forward passes", over["ours"], 1.1, False, beside)
 
 
 def memory(fill: Any, name: str) -> None:
@@ -146,7 +148,7 @@ def memory(fill: Any, name: str) -> None:
         if event.name() == "[memory]":
             live += event.nbytes()
             peak = max(peak, live)
-    print(f"peak extra memory, {name:22s} {peak / 2**20:8.1f} MiB (bar 100 MB), 256 rows of 3x32x32")
+    report(f"peak extra memory, {name}", peak / 1e6, 100, False, "256 rows of 3 x 32 x 32", " MB")
 
 
 def trained_lenet() -> tuple[nn.Module, Tensor, Tensor]:
@@ -183,7 +185,7 @@ def common_random_numbers(seeds: int) -> None:
     for a, b in combinations(maps, 2):
         common = statistics.variance([run[a] - run[b] for run in runs])
         separate = statistics.variance([run[a] - other[b] for run, other in zip(runs, others, strict=True)])
-        print(f"common random numbers, {a} - {b}: variance divided by {separate / common:.1f} (bar 10)")
+        report(f"common random numbers, {a} - {b}: variance divided by", separate / common, 10, True)
 
 
 def main() -> None:
@@ -192,12 +194,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=40)
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {arguments.repeats}")
-    lenet, small = LeNet().eval(), tabular().eval()
-    speed("LeNet, batch 64", lenet, (1, 32, 32), 64, 32, arguments.repeats, 1)
-    speed("LeNet, batch 1", lenet, (1, 32, 32), 1, 32, 5 * arguments.repeats, 4)
-    speed("tabular MLP, batch 64", small, (8,), 64, 8, 5 * arguments.repeats, 30)
-    speed("tabular MLP, batch 1024", small, (8,), 1024, 8, arguments.repeats, 30)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {arguments.repeats} or more\n")
+    print("| bar | measured | wanted | met | beside it |\n|---|---|---|---|---|")
+    lenet, small, often = LeNet().eval(), tabular().eval(), 5 * arguments.repeats
+    image = torch.randn(1, 1, 32, 32)
+    speed("LeNet, batch 64", lenet, torch.randn(64, 1, 32, 32), 32, arguments.repeats, 1)
+    speed("LeNet, batch 1", lenet, image, 32, often, 4)
+    speed("LeNet, batch 1, channels last", lenet, image.to(memory_format=torch.channels_last), 32, often, 4)
+    for n in (1, 64, 1024):
+        speed(f"tabular MLP, batch {n}", small, torch.randn(n, 8), 8, often, 30)
     memory(None, "constant fill")
     memory(UniformNoise(), "random fill")
     memory(NoisyLinearImputation(), "noisy linear imputation")

@@ -79,7 +79,7 @@ def warn_of_live_layers(forward_func: object) -> None:
     """
     live = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     modules = forward_func.modules() if isinstance(forward_func, nn.Module) else ()
-    if any(isinstance(module, live) and module.training for module in modules):
+    if any(module.training and isinstance(module, live) for module in modules):
         warnings.warn(
             "forward_func has dropout or batch normalisation in train mode: rows of a forward pass influence each "
             "other or meet different masks, and the curve is not that of one network. Call .eval() first.",

@@ -64,13 +64,21 @@ def rank_features(features: Features, order: str, tie_break: str, nan_policy: st
     if features.present is not None:
         absent = (~features.present).gather(1, sequence).to(torch.uint8)
         sequence = sequence.gather(1, absent.argsort(dim=1, stable=True))
-    unranked = _check_nan(features, values, nan_policy)
-    return Ranking(_inverse(sequence), _tied_fraction(features, values, order), unranked)
+    return Ranking(_inverse(sequence), *_left_open(features, values, order, nan_policy))
 
 
 def _inverse(sequence: Tensor) -> Tensor:
     places = torch.arange(sequence.shape[1], dtype=torch.int32, device=sequence.device)
     return torch.empty_like(sequence, dtype=torch.int32).scatter_(1, sequence, places.expand_as(sequence))
+
+
+def _left_open(features: Features, values: Tensor, order: str, nan_policy: str) -> tuple[Tensor, Tensor]:
+    """Tie fraction of each example, and whether NaN leaves it unranked, from its sorted relevance."""
+    before, after = values[:, :-1], values[:, 1:]
+    if values.shape[1] > 1 and (before > after if order == "morf" else before < after).all():  # no tie and no NaN
+        return torch.zeros(len(values), device=values.device), values.new_zeros(len(values), dtype=torch.bool)
+    unranked = _check_nan(features, values, nan_policy)
+    return _tied_fraction(features, values, order), unranked
 
 
 def _check_nan(features: Features, values: Tensor, nan_policy: str) -> Tensor:
@@ -107,6 +115,6 @@ def _tied_fraction(features: Features, values: Tensor, order: str) -> Tensor:
             f"{constant} of {len(equal)} attribution maps are constant: their features flip in the order of "
             'tie_break, not of any relevance. Leave these examples out, or pass tie_break="random".',
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     return tied.sum(1) / counts

@@ -54,6 +54,10 @@ def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed
     draws, one set for all its examples, since a draw is one network that explained all of them [2]; the standard
     error then has a part of the examples and one of the draws.
 
+    Few examples do not show how skewed their population is: 20 numbers have a skewness of at most 4.1, the log-normal
+    distribution has 6.2, and of 20 such differences 95% intervals cover 92%. Hall's transformation [3] brings 93% with
+    intervals 1.45 times as wide (``benchmarks/interval_coverage.py``), and has no form for draws.
+
     Args:
         differences: Paired differences, shape ``(N,)`` or ``(T, N)``, float64, on the CPU.
         level: Confidence, in (0, 1).
@@ -66,6 +70,7 @@ def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed
     References:
         [1] Efron and Tibshirani, "An introduction to the bootstrap", 1993, section 12.5.
         [2] Owen, "The pigeonhole bootstrap", 2007, for examples and draws.
+        [3] Hall, "On the removal of skewness by transformation", 1992.
     """
     draws = differences if differences.ndim == 2 else differences.unsqueeze(0)
     n_draws, n = draws.shape

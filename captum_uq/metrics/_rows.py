@@ -50,8 +50,8 @@ class Perturbation:
         """
         shared = self.counts.shape[0] == 1
         counts = self.counts[0].index_select(0, steps) if shared else self.counts[examples, steps]
-        originals = tuple(_of(x, examples, whole=True) for x in self.inputs)
-        flipped = tuple(self._flipped(_of(rank, examples, whole=True), counts) for rank in self.ranks)
+        originals = tuple(x[examples] for x in self.inputs)  # their own, in the inputs' memory format
+        flipped = tuple(self._flipped(_of(rank, examples), counts) for rank in self.ranks)
         if isinstance(self.fill, Fill):
             values = (_of(value, examples) for value in self.values)
             return tuple(map(self.fill.apply, originals, flipped, values))
@@ -62,17 +62,14 @@ class Perturbation:
         return ranks >= counts if self.insertion else ranks < counts
 
 
-def _of(tensor: Tensor, examples: Tensor, whole: bool = False) -> Tensor:
-    """Rows of some examples; what all examples share broadcasts unless the whole rows are wanted."""
-    if tensor.shape[0] > 1:
-        return tensor.index_select(0, examples)
-    return tensor.expand(examples.shape[0], *tensor.shape[1:]) if whole else tensor
+def _of(tensor: Tensor, examples: Tensor) -> Tensor:
+    """Rows of some examples; what all examples share broadcasts."""
+    return tensor.index_select(0, examples) if tensor.shape[0] > 1 else tensor
 
 
 def _call_user(fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     masks = tuple(mask.expand_as(row) for mask, row in zip(flipped, rows, strict=True))
-    own = tuple(row.clone() for row in rows)  # the function may write into what it is given
-    made = fill(own, masks) if len(rows) > 1 else fill(own[0], masks[0])
+    made = fill(rows, masks) if len(rows) > 1 else fill(rows[0], masks[0])  # it may write into them
     several = made if isinstance(made, tuple) else (made,)
     got = [(tuple(t.shape), t.dtype) if isinstance(t, Tensor) else type(t).__name__ for t in several]
     wanted = [(tuple(t.shape), t.dtype) for t in rows]
@@ -138,25 +135,22 @@ def score_rows(
     n_rows = forward.n_examples * n_points
     scores = []
     with tqdm(total=n_rows, desc="Perturbed rows") if show_progress else nullcontext() as bar:
-        for rows, examples in _blocks(perturbation, n_rows, max_examples_per_batch):
-            indices = reader.indices(examples)
-            for part in zip(*(t.split(max_examples_per_batch) for t in (*rows, examples, indices)), strict=True):
-                scores.append(reader.read(forward(part[:-2], part[-2]), part[-1]))
-                if bar is not None:
-                    bar.update(len(part[-1]))
+        for rows, examples in _passes(perturbation, n_rows, max_examples_per_batch):
+            scores.append(reader.read(forward(rows, examples), examples))
+            if bar is not None:
+                bar.update(len(examples))
     joined = torch.cat(scores) if len(scores) > 1 else scores[0]
     return (joined.float() if joined.dtype.itemsize < 4 else joined).view(forward.n_examples, n_points)
 
 
-def _blocks(perturbation: Perturbation, n_rows: int, limit: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-    """Rows, and the example of each; those of small inputs are built for several forward passes at a time."""
+def _passes(perturbation: Perturbation, n_rows: int, limit: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    """Rows of each forward pass, and their examples; those of small inputs are built for several passes at a time."""
     n_points, device = perturbation.counts.shape[1], perturbation.inputs[0].device
     row_bytes = sum(x.nbytes // x.shape[0] for x in perturbation.inputs)
     size = limit * max(1, _BLOCK_BYTES // (limit * row_bytes))
     for start in range(0, n_rows, size):
-        stop = min(start + size, n_rows)
-        first, last = start // n_points, -(-stop // n_points)
-        part = slice(start - first * n_points, stop - first * n_points)
-        examples = torch.arange(first, last, device=device).repeat_interleave(n_points)[part]
-        steps = torch.arange(n_points, device=device).repeat(last - first)[part]
-        yield perturbation.rows(examples, steps), examples
+        row = torch.arange(start, min(start + size, n_rows), device=device)
+        examples = row // n_points
+        block = *perturbation.rows(examples, row % n_points), examples
+        for part in zip(*(tensor.split(limit) for tensor in block), strict=True):
+            yield part[:-1], part[-1]

@@ -45,23 +45,12 @@ class ScoreReader:
         self._range = list(zip(*(i.tolist() for i in indices.aminmax(dim=0)), strict=True)) if indices.numel() else []
         self._indices = indices.expand(n_examples, -1).to(device)
 
-    def indices(self, examples: Tensor) -> Tensor:
-        """Look up the target of some rows.
-
-        Args:
-            examples: Which example each row is of, shape ``(R,)``.
-
-        Returns:
-            Shape ``(R, D)`` for targets of ``D`` indices, 0 without a target; on the inputs' device.
-        """
-        return self._indices.index_select(0, examples)
-
-    def read(self, outputs: Tensor, indices: Tensor) -> Tensor:
+    def read(self, outputs: Tensor, examples: Tensor) -> Tensor:
         """Score some rows.
 
         Args:
             outputs: What the model returned for these rows, shape ``(R, *O)``.
-            indices: What ``indices`` gave for these rows, shape ``(R, D)``.
+            examples: Which example each row is of, shape ``(R,)``.
 
         Returns:
             Shape ``(R,)``, floating point.
@@ -69,14 +58,15 @@ class ScoreReader:
         Raises:
             ValueError: The outputs are not one for each row, or do not fit the target or the score.
         """
-        n_rows = indices.shape[0]
+        n_rows = examples.shape[0]
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or outputs.shape[0] != n_rows:
             raise ValueError(
                 f"forward_func must return one output for each row it is given, {n_rows} here, got "
                 f"{tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__}. "
                 "Check that the model keeps the batch dimension, and does not fold another into it."
             )
-        scores = self._apply(outputs if outputs.is_floating_point() else outputs.float(), indices.to(outputs.device))
+        indices = self._indices.index_select(0, examples).to(outputs.device)
+        scores = self._apply(outputs if outputs.is_floating_point() else outputs.float(), indices)
         if not isinstance(scores, Tensor) or scores.shape not in {(n_rows,), (n_rows, 1)}:
             raise ValueError(
                 f"score must give one number for each row, shape ({n_rows},), got "

@@ -37,14 +37,14 @@ class Fill(ABC):
         """Fill the flipped features of some rows.
 
         Args:
-            rows: Examples, one for each row, shape ``(R, *F)``.
+            rows: Examples, one for each row, shape ``(R, *F)``, made for this call: it writes into them where it can.
             flipped: Which features are flipped, bool, broadcastable to ``rows``.
             values: What ``values`` gave for these rows, broadcastable to ``rows``.
 
         Returns:
-            The perturbed rows, shape ``(R, *F)``.
+            The perturbed rows, shape ``(R, *F)``, in their memory format.
         """
-        return torch.where(flipped, values, rows)
+        return torch.where(flipped, values, rows, out=rows)
 
 
 @dataclass(frozen=True)

@@ -110,4 +110,4 @@ class NoisyLinearImputation(Fill):
             Shape ``(R, C, H, W)``.
         """
         imputed = interpolate(rows, flipped.expand_as(rows), self.tolerance, self.max_iterations)
-        return torch.where(flipped, imputed + values, rows)
+        return super().apply(rows, flipped, imputed + values)

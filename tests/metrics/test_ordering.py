@@ -1,5 +1,7 @@
 """What a feature is, in which order features flip, and what ties leave open."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +171,36 @@ def test_there_are_always_as_many_steps_as_asked_for_and_they_end_at_the_last_fe
     assert sizes.min() >= 1
     assert len(sizes[:-1].unique()) <= 1 or sizes.max() - sizes.min() == 1
     assert torch.equal(curve.scores[0].long(), n_features - counts)
+
+
+@pytest.mark.parametrize("order", ["morf", "lerf"])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 12])
+@pytest.mark.parametrize("n_values", [3, 10**6], ids=["many ties", "few ties"])
+def test_ties_are_counted_for_each_example_of_a_batch(n_values, n_features, order):
+    maps = torch.from_numpy(np.random.default_rng(n_features).integers(n_values, size=(40, n_features))).float()
+    maps[7] = torch.arange(n_features)  # one without a tie, and one with all its features tied but not constant
+    maps[8] = torch.arange(n_features) // 2
+    counts = [np.unique(row, return_inverse=True, return_counts=True) for row in maps.numpy()]
+    expected = [np.mean(number[place] > 1) for _, place, number in counts]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # constant maps among them
+        curve = pixel_flipping(lambda x: x.sum(1), torch.ones(40, n_features), maps, n_steps=1, order=order)
+    np.testing.assert_allclose(curve.tie_fraction, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["morf", "lerf", "random"])
+@pytest.mark.parametrize(("n_features", "place"), [(f, p) for f in (1, 2, 7) for p in range(f)])
+def test_nan_is_found_wherever_it_stands(n_features, place, order):
+    maps = torch.arange(3.0 * n_features).view(3, n_features)
+    maps[1, place] = torch.nan
+    call = {"n_steps": 1, "order": order}
+    with pytest.raises(ValueError, match="1 of 3 examples have some .first: example 1"):
+        pixel_flipping(lambda x: x.sum(1), torch.ones(3, n_features), maps, **call)
+    curve = pixel_flipping(lambda x: x.sum(1), torch.ones(3, n_features), maps, nan_policy="propagate", **call)
+    assert curve.scores.isnan().all(1).tolist() == [False, True, False]
+
+
+def test_the_warning_of_a_constant_map_points_at_the_call():
+    with pytest.warns(UserWarning, match="maps are constant") as caught:
+        pixel_flipping(lambda x: x.sum(1), torch.ones(2, 4), torch.ones(2, 4), n_steps=4)
+    assert [warning.filename for warning in caught] == [__file__]
