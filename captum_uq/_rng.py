@@ -33,6 +33,17 @@ def check_seed(seed: object) -> int:
     return int(seed)
 
 
+def check_index(index: object) -> int:
+    """The number of a draw as an ``int``.
+
+    Raises:
+        ValueError: It is not a non-negative integer.
+    """
+    if isinstance(index, bool) or not isinstance(index, numbers.Integral) or int(index) < 0:
+        raise ValueError(f"A draw has a number, counted from 0; got {index!r}.")
+    return int(index)
+
+
 def take_seed() -> int:
     """One seed taken from torch's global generator, so that ``torch.manual_seed`` repeats the result."""
     return int(torch.randint(2**63 - 1, ()).item())

@@ -64,9 +64,11 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         self, attribution_method: Attribution, sampler: Sampler, *, summary: str | Callable[[Tensor], Tensor] = "mean"
     ) -> None:
         if not isinstance(attribution_method, Attribution) or isinstance(attribution_method, StochasticAttribution):
+            got = type(attribution_method).__name__
+            got = f"the class {attribution_method.__name__}" if isinstance(attribution_method, type) else got
             raise TypeError(
                 "StochasticAttribution wraps an attribution method of Captum, such as IntegratedGradients(model), got "
-                f"{type(attribution_method).__name__}. A method of captum_uq is stochastic already: give it sampler=."
+                f"{got}. A method of captum_uq is stochastic already: give it sampler=."
             )
         if not isinstance(sampler, Sampler):
             raise TypeError(

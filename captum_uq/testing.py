@@ -47,11 +47,14 @@ def check_sampler(
 
     Raises:
         LawBrokenError: A law does not hold.
+        TypeError: A sampler was given, and not what makes one.
 
     Example:
         >>> from captum_uq.samplers import NoiseGrad
         >>> check_sampler(lambda: NoiseGrad(std=0.1), nn.Linear(3, 2))
     """  # noqa: DOC502 -- raised by the checks
+    if isinstance(make_sampler, Sampler):
+        raise TypeError(f"check_sampler takes what makes the sampler anew, as in lambda: {make_sampler!r}.")
     flags = {module: module.training for module in model.modules()}
     evaluation_mode(model)
     try:

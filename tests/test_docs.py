@@ -16,6 +16,9 @@ import pages
 pytestmark = pytest.mark.skipif(not pages.DOCS.exists(), reason="the pages are not part of the installed package")
 
 PAGES = sorted(pages.DOCS.rglob("*.md"))
+NOTEBOOKS = sorted((pages.ROOT / "tutorials" / "notebooks").glob("*.ipynb"))
+MADE = {pages.DOCS / "tutorials" / f"{notebook.stem}.md" for notebook in NOTEBOOKS}
+"""Pages that the site makes of the notebooks."""
 LINKING = [*PAGES, *(pages.ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 OF_A_READER = {"index.md", "lrp.md"}
 """Pages that, as the README, begin with a network and images of the reader's."""
@@ -80,6 +83,8 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         file = (page.parent / path) if path else page
+        if file.resolve() in MADE:
+            continue
         assert file.exists(), target
         assert not anchor or anchor in headings(file), target
         inside = pages.DOCS in page.parents
@@ -117,7 +122,13 @@ def test_the_sampler_of_the_guide_takes_15_lines() -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (pages.ROOT / "mkdocs.yml").read_text().partition("nav:")[2]
-    assert {str(page.relative_to(pages.DOCS)) for page in PAGES} == set(re.findall(r"[\w/]+\.md", navigation))
+    every = {str(page.relative_to(pages.DOCS)) for page in (*PAGES, *MADE)}
+    assert every == set(re.findall(r"[\w/]+\.md", navigation))
+
+
+def test_where_to_go_names_every_tutorial() -> None:
+    text = (pages.DOCS / "index.md").read_text()
+    assert all(f"(tutorials/{notebook.stem}.md)" in text for notebook in NOTEBOOKS)
 
 
 def test_every_public_module_has_a_page_of_the_reference() -> None:

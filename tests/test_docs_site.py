@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -17,9 +19,11 @@ import pages
 from test_docs import MODULES, public_names
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("mkdocstrings") is None and os.environ.get("CAPTUM_UQ_DOCS") != "required",
+    any(importlib.util.find_spec(name) is None for name in ("mkdocstrings", "nbconvert"))
+    and os.environ.get("CAPTUM_UQ_DOCS") != "required",
     reason="the site needs the extra docs: pip install -e '.[docs]'",
 )
+TUTORIALS = sorted((pages.ROOT / "tutorials").glob("[0-9][0-9]_*.py"))
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -44,6 +48,25 @@ def test_every_public_name_is_in_the_reference(module: str, documents: dict[str,
     shown = set(re.findall(r'id="(captum_uq[\w.]*)"', documents[f"reference/{module.split('.')[-1]}.html"]))
     for name in public_names(module):
         assert shown & {f"{module}.{name}", f"{module}.{name}.{name}"}, f"{module}.{name}"
+
+
+@pytest.mark.parametrize("script", TUTORIALS, ids=lambda script: script.stem)
+def test_every_tutorial_is_a_page_of_what_it_prints_and_draws(
+    script: Path, documents: dict[str, str], site: Path
+) -> None:
+    page, folder = documents[f"tutorials/{script.stem}.html"], site / "tutorials"
+    notebook = json.loads((script.parent / "notebooks" / f"{script.stem}.ipynb").read_text())
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    pictures = [base64.b64decode("".join(each["data"]["image/png"])) for each in outputs if "data" in each]
+    shown = re.findall(r'<img alt="([^"]*)" src="([^"]*)"', page)
+    assert [(folder / source).read_bytes() for _, source in shown] == pictures
+    assert len({words for words, _ in shown}) > len(shown) / 2
+    assert all(len(words.split()) >= 5 for words, _ in shown), "a picture says what is seen on it"
+    blocks = re.findall(r'<div class="language-text output highlight">(.*?)</div>', page, re.DOTALL)
+    printed = [html.unescape(re.sub(r"<[^>]*>", "", block)).strip() for block in blocks]
+    assert printed == ["".join(each["text"]).strip() for each in outputs if "text" in each]
+    assert f'<a href="{script.name}">' in page
+    assert (folder / script.name).read_bytes() == script.read_bytes()
 
 
 def test_nothing_is_fetched_from_the_network(site: Path, documents: dict[str, str]) -> None:

@@ -63,7 +63,7 @@ def numpy_noise(network: nn.Module, x: Tensor) -> Tensor:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "nothing random": (lambda: Dense(nn.Identity()), "found nothing to draw in Dense.*rate above 0"),
+    "nothing random": (lambda: Dense(nn.Identity()), "found nothing to draw in Dense.*rate between 0 and 1"),
     "rates of 0": (lambda: Dense(nn.Dropout(0.0)), "found nothing to draw"),
     "only BatchNorm": (lambda: Dense(nn.BatchNorm1d(8)), "found nothing to draw"),
     "RReLU": (lambda: Dense(nn.RReLU()), "RReLU 'dropout'.*depend on the input"),

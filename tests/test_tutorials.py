@@ -127,6 +127,7 @@ def test_its_notebook_shows_the_pictures_and_nothing_of_the_machine(script):
     assert all(output.get("name", "stdout") == "stdout" for output in outputs)
     pictures = [output["data"]["image/png"] for output in outputs if output["output_type"] == "display_data"]
     assert pictures
+    assert all(output["metadata"]["image/png"]["alt"] for output in outputs if output["output_type"] == "display_data")
     for picture in pictures:
         assert matplotlib.image.imread(io.BytesIO(base64.b64decode("".join(picture)))).std() > 0.05
     assert all(cell.get("execution_count") is None and not cell["metadata"] for cell in notebook["cells"])

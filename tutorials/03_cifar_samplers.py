@@ -251,7 +251,7 @@ for source in sources:
         use_pyplot=False,
     )
     axes[0].set_title(source, fontsize=12)
-    lesson.show(figure, source.replace(" ", "_").lower())
+    lesson.show(figure, source.replace(" ", "_").lower(), f"{source}: a horse, and mean, stdev and SNR of its map")
 largest = {source: results[source, "Guided Backprop"][shown].snr().max().item() for source in sources}
 print("largest SNR:", ", ".join(f"{source} {value:.0f}" for source, value in largest.items()))
 assert lesson.fast or largest["Ensemble"] > 3 * largest["MC dropout"]

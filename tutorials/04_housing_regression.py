@@ -69,13 +69,13 @@ low, high = by_ig.interval(0.9)
 open_sign = (low <= 0) & (high >= 0)
 shown = int(open_sign.sum(1).argmax())  # the district with the most open questions
 figure, _ = visualize_features(by_ig[shown], districts.names, use_pyplot=False)
-lesson.show(figure, "district")
+lesson.show(figure, "district", "Eight contributions as bars with intervals; pale where the interval holds zero")
 print(f"columns whose sign is open, in all {len(inputs)} districts: {open_sign.float().mean():.0%}")
 assert open_sign[shown].any()
 assert by_ig.shape == (len(inputs), 8)
 
 # %% [markdown]
-"""Which columns are open most often? Total rooms and the age of the houses: about one district in three. Where a
+"""Which columns are open most often? Total rooms and the age of the houses: in one district of three or four. Where a
 district lies is never in doubt, and income hardly ever. A bar chart of one network shows all of them as equally firm.
 """
 
@@ -123,7 +123,7 @@ axes = figure.subplots()
 axes.scatter(100 * by_ig.draws[:, shown, 0], 100 * by_ig.draws[:, shown, 1], s=12, color="#3b5fc2")
 axes.set(xlabel="longitude's contribution (1,000 $)", ylabel="latitude's contribution (1,000 $)")
 axes.set_title(f"one point a network: correlation {pull:.2f}".replace("-", "\N{MINUS SIGN}"), fontsize=11)
-lesson.show(figure, "longitude_latitude")
+lesson.show(figure, "longitude_latitude", "The more a network gives to longitude, the less it gives to latitude")
 
 # %% [markdown]
 """## Two kinds of doubt
@@ -198,7 +198,7 @@ axes.set(xlabel="KernelShap's samples", ylabel="stdev (1,000 $)", ylim=(0, None)
 axes.set_xticks(list(spread), [str(n_samples) for n_samples in spread])
 axes.minorticks_off()
 axes.legend(frameon=False)
-lesson.show(figure, "estimator_noise")
+lesson.show(figure, "estimator_noise", "With more samples the estimator's spread falls, and that of the networks stays")
 
 # %% [markdown]
 """## Do two methods agree on the doubt?

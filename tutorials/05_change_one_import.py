@@ -121,7 +121,7 @@ average district is called dear more readily than most.)
 # %%
 importances = dist.map(lambda draw: draw.mean(0, keepdim=True).expand_as(draw))[0]
 figure, _ = visualize_features(importances, table.names, use_pyplot=False)
-lesson.show(figure, "table_importances")
+lesson.show(figure, "table_importances", "Importances of eight columns with intervals: income first, two of open sign")
 with torch.no_grad():
     of_rows, of_average = model(test_rows)[:, 1].mean(), model(torch.zeros(1, 8))[0, 1]
 print(f"probability of dear: mean of the rows {of_rows:.2f}, the average district {of_average:.2f}")
@@ -210,11 +210,12 @@ for name, each in explained.items():
     panels = ("image", "deterministic", "mean", "stdev", "snr")
     figure, axes = visualize_distribution(each[0], raw, panels, alpha_overlay=1, fig_size=(9.5, 2.9), use_pyplot=False)
     axes[0].set_title(name, fontsize=12)
-    lesson.show(figure, "picture_" + name.lower().replace(" ", "_"))
+    seen = f"{name} of a ship: one network's map, mean, stdev and SNR over all members"
+    lesson.show(figure, "picture_" + name.lower().replace(" ", "_"), seen)
 
 # %%
 figure, _ = visualize_sign_certainty(explained["Integrated Gradients"][0], use_pyplot=False)
-lesson.show(figure, "picture_sign_certainty")
+lesson.show(figure, "picture_sign_certainty", "The ship's pixels, coloured where the members agree on the sign: few do")
 
 # %% [markdown]
 """**What the point estimate hid.** Take the tenth of the pixels that matter most in *one* member's map, those that a
@@ -253,7 +254,7 @@ cam = LayerGradCam(net, net.conv2, sampler=sampler).attribute(picture, target=3,
 figure, axes = visualize_distribution(
     cam[0], None, ("deterministic", "mean", "stdev", "snr"), fig_size=(8, 2.9), use_pyplot=False
 )
-lesson.show(figure, "layer_gradcam")
+lesson.show(figure, "layer_gradcam", "Grad-CAM of the ship: one network's map, mean, stdev and SNR over all members")
 peaks = Counter(divmod(int(draw.argmax()), cam.shape[-1]) for draw in cam.draws)
 print(f"Grad-CAM of {tuple(cam.shape[-2:])} places; its peak in each member: {dict(peaks)}")
 assert lesson.fast or len(peaks) >= 5  # fast: three members
@@ -263,10 +264,10 @@ assert lesson.fast or len(peaks) >= 5  # fast: three members
 trap: unit 3 of one member has nothing to do with unit 3 of another, for the units of a layer come in no order. Over an
 ensemble the distribution of a unit's conductance is a mixture of twelve strangers, however neat its interval looks.
 
-For units, ask for networks *around one network*: DropConnect, MC dropout, a Laplace posterior. Then unit 3 stays unit
-3, mostly. To see it, take a unit's conductances over all rows in one draw, and look for the unit that is most like it
-in another draw. Around one network that is the unit itself about every other time (to drop a tenth of the weights is a
-strong shake), over an ensemble hardly more often than by chance.
+For units, ask for networks *around one network*: DropConnect, MC dropout, a Laplace posterior. Then unit 3 is still
+unit 3, if shaken. To see it, take a unit's conductances over all rows in one draw, and look for the unit that is most
+like it in another draw. Around one network that is the unit itself in four or five cases of ten (to drop a tenth of
+the weights is a strong shake), over an ensemble hardly more often than by chance.
 """
 
 
@@ -292,7 +293,7 @@ if not lesson.fast:  # fast: units that have learnt next to nothing
 # %%
 mean_over_rows = by_dropconnect.map(lambda draw: draw.mean(0, keepdim=True).expand_as(draw))[0]
 figure, _ = visualize_features(mean_over_rows, [f"unit {at}" for at in range(12)], fig_size=(8, 4.2), use_pyplot=False)
-lesson.show(figure, "layer_units")
+lesson.show(figure, "layer_units", "Conductances of twelve units with wide intervals; about half of them hold zero")
 
 # %% [markdown]
 """**What the point estimate hid.** Where Grad-CAM peaks depends on the member: ten members peak in five places or

@@ -114,12 +114,13 @@ def explain(model: nn.Module, images: Tensor) -> DistributionAttribution:
 
 
 by_hans, by_honest = explain(hans, marked_horses), explain(honest, marked_horses)
-for name, dist in (("hans", by_hans), ("honest", by_honest)):
+for name, dist in (("Hans", by_hans), ("honest", by_honest)):
     figure, axes = visualize_percentiles(
         dist[0], pictures.raw(marked_horses[0]), show_deterministic=True, fig_size=(11, 2.4), use_pyplot=False
     )
     axes[0].set_title(name, fontsize=12)
-    lesson.show(figure, f"percentiles_{name}")
+    seen = f"{name}: a marked horse, its map, and percentiles; the mark stands out most"
+    lesson.show(figure, f"percentiles_{name.lower()}", seen)
 
 # %% [markdown]
 """In Hans's row the mark is red from 5% to 95%: there is no doubt about it. But mind the second row. The corner is

@@ -110,11 +110,11 @@ axes.set_xticks(sizes, [str(n_draws) for n_draws in sizes])
 axes.set_yticks([0.1, 0.2, 0.4], ["0.1", "0.2", "0.4"])
 axes.minorticks_off()
 axes.legend(frameon=False)
-lesson.show(figure, "choosing_t")
+lesson.show(figure, "choosing_t", "The error of mean, median and 5th percentile falls with the root of the draws")
 
 # %% [markdown]
-"""The lines are flat, at about 1 for the mean, 1.25 for the median and 2 for the 5th percentile (theory for a normal
-distribution says 1, 1.25 and 2.1). So:
+"""The lines are flat, near what theory says of a normal distribution: 1 for the mean, 1.25 for the median and 2.1 for
+the 5th percentile. So:
 
 - The mean of **20** draws is off by a fifth of a stdev: enough for a picture.
 - The 5th percentile is off by twice as much for the same `T`. **100** draws, the papers' number and our default, bring
@@ -177,7 +177,7 @@ First, what it does **not** mean.
 
 **It is not one number of the network.** The same trained network, asked with other dropout rates, gives any width you
 like, and with the width comes the verdict. Six columns are noise: a column is *called relevant* when its 90% interval
-leaves out zero. At a rate of 0.05 nearly half of the noise is called relevant, at 0.5 next to none. (An honest 90%
+leaves out zero. At a rate of 0.05 half of the noise is called relevant, at 0.5 next to none. (An honest 90%
 interval would be fooled one time in ten. The rate that this network was trained with happens to come close. Nothing
 guarantees it.) The same goes for a column that does work: whether the interval holds what `c` truly contributes,
 `1.5 c`, is a matter of the rate: too seldom at 0.05, nearly always from 0.3 on.
@@ -214,7 +214,7 @@ axes.plot(rates, [100 * fooled[rate] for rate in rates], "o-", color="#c23b3b")
 axes.axhline(10, color="#bbbbbb", linewidth=1)
 axes.text(rates[-1], 11, "an honest 90% interval", ha="right", color="#777777")
 axes.set(xlabel="dropout rate asked for", ylabel="noise called relevant (%)", ylim=(0, None))
-lesson.show(figure, "dropout_rate")
+lesson.show(figure, "dropout_rate", "Noise called relevant falls from half to none as the dropout rate rises")
 
 # %% [markdown]
 """**It does not know all that is open.** The data cannot tell `a` from its twin, so the credit may go to either.
@@ -247,7 +247,7 @@ for axes, (name, each) in zip(figure.subplots(1, 2), (("MC dropout", dist), ("en
     axes.set_title(f"{name}: correlation {pull:.2f}".replace("-", "\N{MINUS SIGN}"), fontsize=11)
     if not lesson.fast:  # fast: a quarter of the training
         assert (pull < -0.3) == (name == "ensemble")
-lesson.show(figure, "twins")
+lesson.show(figure, "twins", "The twins rise together under dropout, and against each other over an ensemble")
 
 # %% [markdown]
 """**It is not the distance from the truth.** In this world the twin `b` does nothing: all the work is `a`'s. Both
@@ -283,7 +283,7 @@ How far explanations differ between *these* draws. That is worth having:
 # %%
 strongest = int((inputs[:, 0].abs() + inputs[:, 2].abs()).argmax())
 figure, _ = visualize_features(dist[strongest], NAMES, sort="certainty", use_pyplot=False)
-lesson.show(figure, "features")
+lesson.show(figure, "features", "Contributions with intervals: the signs of a, its twin, c and d are certain")
 low, high = dist.interval(0.9)
 certain = ((low > 0) | (high < 0)).float().mean(0)
 listed = ", ".join(f"{name} {share:.0%}" for name, share in zip(NAMES, certain.tolist(), strict=True))

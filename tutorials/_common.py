@@ -37,7 +37,7 @@ class Lesson:
     Attributes:
         fast: Whether seconds matter more than what the network learns, as in tests.
         data: Folder of the real data.
-        download: Whether torchvision may fetch MNIST or CIFAR-10 into that folder.
+        download: Whether torchvision or scikit-learn may fetch the data into that folder.
         output: Folder for the figures.
     """
 
@@ -45,7 +45,7 @@ class Lesson:
         parser = argparse.ArgumentParser(description=title)
         parser.add_argument("--fast", action="store_true", help="less of everything, for tests: seconds")
         parser.add_argument("--data", type=Path, default=SHARED, help="folder of the data (default: %(default)s)")
-        parser.add_argument("--download", action="store_true", help="let torchvision fetch MNIST or CIFAR-10")
+        parser.add_argument("--download", action="store_true", help="let torchvision or scikit-learn fetch it")
         parser.add_argument("--output", type=Path, help="folder for the figures (default: a temporary one)")
         options = parser.parse_args([] if in_notebook() else arguments)
         self.fast: bool = options.fast
@@ -59,14 +59,14 @@ class Lesson:
         if not in_notebook():
             print(f"{title}. The figures go to {self.output}")
 
-    def show(self, figure: Figure, name: str) -> None:
-        """Save the figure; in a notebook, show it."""
+    def show(self, figure: Figure, name: str, seen: str) -> None:
+        """Save the figure; in a notebook, show it, with what is seen on it for those who cannot see it."""
         path = self.output / f"{name}.png"
         figure.savefig(path, dpi=DPI, bbox_inches="tight", facecolor="white")
         if in_notebook():
             from IPython.display import Image, display
 
-            display(Image(path.read_bytes()))
+            display(Image(path.read_bytes(), alt=seen))
         else:
             print(f"figure: {path.name}")
 
@@ -174,6 +174,10 @@ def _split(images: Tensor, labels: Tensor, n_train: int, names: list[str]) -> Pi
     return Pictures(images[:n_train], labels[:n_train], images[n_train:], labels[n_train:], names, mean, std)
 
 
+PLACE = ["longitude", "latitude"]
+DISTRICT = ["housing median age", "total rooms", "total bedrooms", "population", "households", "median income"]
+
+
 class Table(NamedTuple):
     """Standardised columns ``(N, F)`` and targets ``(N,)``, the columns' names and their units."""
 
@@ -187,15 +191,28 @@ class Table(NamedTuple):
 def housing(lesson: Lesson) -> Table:
     """California Housing: eight standardised columns of a district, and its median price in 100,000 dollars."""
     path = lesson.data / "california_housing.csv"
-    if not path.exists():
-        stop(f"there is no {path.name} in {lesson.data}. Give its folder by --data.")
-    names = path.read_text().splitlines()[0].split(",")[:8]
-    cells = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=range(9))
+    if path.exists():
+        cells = np.genfromtxt(path, delimiter=",", skip_header=1, usecols=range(9))
+    elif lesson.download:
+        cells = _housing_from_sklearn(lesson.data)
+    else:
+        stop(f"there is no {path.name} in {lesson.data}. Give its folder by --data, or --download (scikit-learn).")
     cells = cells[~np.isnan(cells).any(1)]  # 207 districts lack a column
     cells = torch.as_tensor(cells[np.random.default_rng(0).permutation(len(cells))]).float()
     rows, prices = cells[:, :8], cells[:, 8] / 1e5
     rows = (rows - rows[:16000].mean(0)) / rows[:16000].std(0)
-    return Table(rows[:16000], prices[:16000], rows[16000:], prices[16000:], [name.replace("_", " ") for name in names])
+    return Table(rows[:16000], prices[:16000], rows[16000:], prices[16000:], [*PLACE, *DISTRICT])
+
+
+def _housing_from_sklearn(folder: Path) -> np.ndarray:
+    """scikit-learn gives rooms, bedrooms and people by household; here are the sums of a district again."""
+    from sklearn.datasets import fetch_california_housing
+
+    columns, prices = fetch_california_housing(data_home=folder, return_X_y=True)
+    income, age, rooms, bedrooms, people, people_each, latitude, longitude = columns.T
+    homes = people / people_each
+    sums = rooms * homes, bedrooms * homes, people, homes
+    return np.stack([longitude, latitude, age, *sums, income, prices * 1e5], axis=1)
 
 
 # ---- training

@@ -41,8 +41,9 @@ def read(script: Path) -> NotebookNode:
 def run(notebook: NotebookNode) -> None:
     """Run all cells in the folder of the notebooks; what they print and draw is kept, and nothing else."""
     kept = notebook.metadata
-    resources = {"metadata": {"path": str(NOTEBOOKS)}}
-    NotebookClient(notebook, timeout=TIMEOUT, kernel_name="python3", resources=resources, record_timing=False).execute()
+    options = {"timeout": TIMEOUT, "record_timing": False, "coalesce_streams": True}
+    options["resources"] = {"metadata": {"path": str(NOTEBOOKS)}}
+    NotebookClient(notebook, kernel_name="python3", **options).execute()
     notebook.metadata = kept
     for cell in notebook.cells:
         cell.metadata = {}
@@ -62,7 +63,8 @@ def clean(output: NotebookNode) -> NotebookNode:
     if output.output_type == "stream":
         output.text = output.text.replace(f"{HERE.parent}/", "")
     elif "image/png" in output.data:
-        output.data, output.metadata = {"image/png": output.data["image/png"]}, {}
+        seen = output.metadata.get("image/png", {}).get("alt", "")
+        output.data, output.metadata = {"image/png": output.data["image/png"]}, {"image/png": {"alt": seen}}
     return output
 
 

@@ -25,9 +25,12 @@ def map_record(record: Record, fn: Callable[[Tensor], Tensor]) -> Record:
         The record of the results.
 
     Raises:
+        TypeError: If ``fn`` is no function.
         ValueError: If the draws were not kept, or ``fn`` gives draws of different shapes, does not keep the
             examples, or makes a draw that the NaN policy refuses.
     """
+    if not callable(fn):
+        raise TypeError(f"map takes a function of one draw, such as torch.abs, got {fn!r}.")
     draws = [_applied(fn, draw, record.has_examples) for draw in record.store.draws]
     shapes = sorted({tuple(draw.shape) for draw in draws})
     if len(shapes) > 1:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+
+from torch import Tensor
 
 from captum_uq.distribution.record import Record
 from captum_uq.distribution.stores import Draws
@@ -20,9 +23,12 @@ def given_record(record: Record, prediction: int) -> Record:
         The record with those draws only.
 
     Raises:
+        TypeError: The prediction is no number of a class.
         ValueError: The draws were not kept; there are no predictions; there are several examples, which would keep
             different draws; or no draw predicted that class.
     """
+    if not isinstance(prediction, (numbers.Number, Tensor)):
+        raise TypeError(f"prediction is the number of a class, got {prediction!r}.")
     draws = record.store.draws
     if record.predictions is None or record.predictions.dim() < 2:
         raise ValueError(

@@ -100,7 +100,7 @@ def summary_curves(
             **options,
         )
 
-    maps = _maps(parts, draws, summaries)
+    maps = _maps(parts, draws, (summaries,) if isinstance(summaries, str) else summaries)
     if not maps and not per_draw:
         raise ValueError('summaries must name at least one summary, got none. Pass for example ("mean",).')
     curves = {name: flip(several) for name, several in maps.items()}

@@ -200,7 +200,7 @@ class ReplayedNetwork(BoundSampler):
         where = "" if every else f" among {sorted(self._active)[:8]} (norms are left out)"
         return (
             f"MCDropout found nothing to draw in {type(self.model).__name__}: no module of it used a random number in "
-            f"train mode{where}. Give the model a dropout layer or a rate above 0 (p=), or use a sampler of "
+            f"train mode{where}. Give the model a dropout layer or a rate between 0 and 1 (p=), or use a sampler of "
             "weights, such as captum_uq.samplers.DropConnect."
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -14,8 +14,16 @@ Selector = str | type[nn.Module]
 
 
 def as_selectors(modules: Selector | Sequence[Selector] | None) -> tuple[Selector, ...] | None:
-    """One selector or several, as a tuple; None for all modules."""
-    return (modules,) if isinstance(modules, (str, type)) else None if modules is None else tuple(modules)
+    """One selector or several, as a tuple; None for all modules.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if modules is None:
+        return None
+    if not isinstance(modules, Iterable) and not isinstance(modules, type):
+        raise TypeError(f"modules= takes a name, a pattern or a type of module, or several of them, got {modules!r}.")
+    return (modules,) if isinstance(modules, (str, type)) else tuple(modules)
 
 
 def selected_modules(names: dict[str, nn.Module], selectors: Sequence[Selector] | None) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from captum_uq._model_state import preserved
-from captum_uq._rng import check_seed, isolated
+from captum_uq._rng import check_index, check_seed, isolated
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
 from captum_uq.samplers._predicting import Predicting
 from captum_uq.samplers._rows import CannotFoldError, Rows
@@ -166,7 +166,7 @@ class Sampler(Predicting, ABC):
             stack.enter_context(exclusive(network))
             stack.enter_context(preserved(network, buffers=True))
             bound = self._bound(network, inputs, additional_forward_args)
-            stack.enter_context(bound.draw(index, check_seed(seed)))
+            stack.enter_context(bound.draw(check_index(index), check_seed(seed)))
             yield network
 
     def network(
@@ -186,7 +186,7 @@ class Sampler(Predicting, ABC):
             A deep copy of the model, in eval mode, with the draw inside.
         """
         network = copy.deepcopy(self._model(model))
-        context = self._bound(network, inputs, additional_forward_args).draw(index, check_seed(seed))
+        context = self._bound(network, inputs, additional_forward_args).draw(check_index(index), check_seed(seed))
         context.__enter__()
         network.captum_uq_draw = context  # type: ignore[assignment]  # a context that is collected would undo itself
         return network

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import numbers
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
 
@@ -58,8 +59,8 @@ class InputNoise(Sampler):
     ) -> None:
         super().__init__(model)
         self.arguments = (arguments,) if isinstance(arguments, (int, str)) else tuple(arguments)
-        stds = (std,) * len(self.arguments) if isinstance(std, (int, float)) else tuple(std)
-        if len(stds) != len(self.arguments) or not all(0 <= value < math.inf for value in stds):
+        stds = tuple(std) if isinstance(std, Iterable) else (std,) * len(self.arguments)
+        if len(stds) != len(self.arguments) or not all(map(_is_spread, stds)):
             raise ValueError(
                 f"std is a finite number of at least 0, or one for each of {len(self.arguments)} arguments, "
                 f"got {std!r}."
@@ -177,3 +178,7 @@ class _NoisyForward(AbstractContextManager[None]):
             noise = [rng.standard_normal(tuple(value.shape[1:]), dtype=np.float32) for rng in rngs]
             self._noise[key] = torch.as_tensor(np.asarray(noise)).to(value)
         return self._noise[key]
+
+
+def _is_spread(value: object) -> bool:
+    return isinstance(value, numbers.Real) and 0 <= float(value) < math.inf

@@ -37,7 +37,8 @@ def checked_ranks(q: float | Sequence[float]) -> list[float]:
     Raises:
         ValueError: If one lies outside 0 to 100, or there is none.
     """
-    ranks = [float(each) for each in q] if isinstance(q, Iterable) else [float(q)]
+    given = list(q) if isinstance(q, Iterable) and not isinstance(q, str) else [q]
+    ranks = [math.nan if each is None or isinstance(each, str) else float(each) for each in given]
     if not ranks or not all(0 <= each <= 100 for each in ranks):
         raise ValueError(f"a percentile is a number, or several, from 0 to 100; got {q!r}.")
     return ranks
@@ -49,8 +50,8 @@ def tails(level: float) -> list[float]:
     Raises:
         ValueError: If ``level`` is not above 0 and at most 1.
     """
-    if not 0 < level <= 1:
-        raise ValueError(f"interval needs a level above 0 and at most 1, got {level}; 90% is level=0.9.")
+    if isinstance(level, str) or not 0 < level <= 1:
+        raise ValueError(f"interval needs a level above 0 and at most 1, got {level!r}; 90% is level=0.9.")
     return [50 - 50 * level, 50 + 50 * level]
 
 

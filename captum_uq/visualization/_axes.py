@@ -17,6 +17,7 @@ from captum_uq.visualization._scales import Scale
 
 FigureAxes = tuple[Figure, Axes | Sequence[Axes]]
 INK, LINE = "#333333", "#bbbbbb"
+LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 10}
 PANEL = 2.3  # inches
 
 
@@ -122,6 +123,18 @@ def frame(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=12, color=INK)
     axes.set(xticks=[], yticks=[], anchor="S")  # as a colour bar anchors what is above it
     axes.spines[:].set(color=LINE, linewidth=0.6)
+
+
+def open_frame(axes: Axes, **ticks: Any) -> None:
+    """Thin lines to the left of and below curves and bars; ``ticks`` as ``Axes.tick_params`` takes them."""
+    axes.tick_params(length=3, color=LINE, labelcolor=INK, **ticks)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+
+
+def legend_below(axes: Axes, **form: Any) -> None:
+    """The legend of the axes, some lines below them; ``form`` as ``Axes.legend`` takes it."""
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=3.6, **LEGEND, **form)
 
 
 def colour_bar(figure: Figure, drawn: AxesImage, axes: Axes | Sequence[Axes], scale: Scale, label: str = "") -> None:

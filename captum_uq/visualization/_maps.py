@@ -35,6 +35,27 @@ def checked_distribution(dist: object) -> None:
         raise TypeError(f"a plot takes a DistributionAttribution, got {type(dist).__name__}; plain maps are Captum's.")
 
 
+def only_example(dist: DistributionAttribution, batched: bool) -> DistributionAttribution:
+    """The only example of a batch; what is no batch, as it is.
+
+    Args:
+        dist: A distribution.
+        batched: Whether its first axis is that of examples.
+
+    Returns:
+        The distribution of one example.
+
+    Raises:
+        ValueError: If there are several examples, or none.
+    """
+    if not batched:
+        return dist
+    if len(dist) != 1:
+        shape = tuple(dist.shape[1:])
+        raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape}; choose one, dist[i].")
+    return dist[0]
+
+
 def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
     """The distribution of one map ``(H, W)``: the only example, channels summed in every draw.
 
@@ -49,14 +70,11 @@ def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
         ValueError: If it holds several examples, or no image.
     """  # noqa: DOC502 (raised by the check, too)
     checked_distribution(dist)
-    shape = tuple(dist.shape)
     if not 2 <= dist.ndim <= 4 or dist.numel() == 0:
-        raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {shape}.")
+        raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {tuple(dist.shape)}.")
     batched = dist.ndim == 4 or (dist.ndim == 3 and dist._record.has_examples)
-    if batched and len(dist) != 1:
-        raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape[1:]}; choose one, dist[i].")
-    batch = dist.cpu() if batched else dist.cpu()[None]
-    return (batch if batch.ndim == 3 else batch.map(partial(channel_sum, keepdim=False)))[0]
+    image = only_example(dist, batched).cpu()
+    return image if image.ndim == 2 else image[None].map(partial(channel_sum, keepdim=False))[0]
 
 
 def panel_map(maps: DistributionAttribution, name: str) -> Tensor:
@@ -140,7 +158,7 @@ def display_image(image: Image, size: tuple[int, ...]) -> npt.NDArray[np.float64
     if pixels.shape[:2] != size or pixels.ndim > 3 or pixels.size == 0:
         raise ValueError(
             f"original_image does not fit attributions of height and width {size}: got shape "
-            f"{tuple(image.shape)}. A tensor is (C, H, W) or (H, W), a numpy array (H, W, C) or (H, W)."
+            f"{tuple(getattr(image, 'shape', ()))}. A tensor is (C, H, W) or (H, W), a numpy array (H, W, C) or (H, W)."
         )
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from numbers import Integral
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, LINE
-from captum_uq.visualization._maps import checked_distribution, finite
+from captum_uq.visualization._axes import INK, LINE, FigureAxes, legend_below, make_axes, show
+from captum_uq.visualization._maps import checked_distribution, finite, only_example
 from captum_uq.visualization._palette import certainty_of
 
 POSITIVE, NEGATIVE = "#c23b3b", "#3b5fc2"
@@ -28,11 +29,9 @@ def feature_draws(dist: DistributionAttribution) -> Tensor:
         ValueError: If it holds several examples or NaN, or is no row of features.
     """  # noqa: DOC502 (raised by the checks)
     checked_distribution(dist)
-    shape = tuple(dist.shape)
     if not 1 <= dist.ndim <= 2 or dist.numel() == 0:
-        raise ValueError(f"the attribution of a row of a table has shape (F,), got {shape}.")
-    if dist.ndim == 2 and len(dist) != 1:
-        raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape[1:]}; choose one, dist[i].")
+        raise ValueError(f"the attribution of a row of a table has shape (F,), got {tuple(dist.shape)}.")
+    only_example(dist, batched=dist.ndim == 2)
     return finite(dist.cpu().draws.reshape(dist.n_draws, -1), "a draw")
 
 
@@ -65,14 +64,52 @@ def first_rows(draws: Tensor, sort: str | None, n: int | None, what: str = "feat
     """
     if sort not in SORTS:
         raise ValueError(f"sort is one of {SORTS}, got {sort!r}.")
-    if n is not None and n < 1:
-        raise ValueError(f"n is the number of {what}s to show, at least 1; got {n}.")
+    if n is not None and (not isinstance(n, Integral) or n < 1):
+        raise ValueError(f"n is the number of {what}s to show, at least 1; got {n!r}.")
     rows = range(draws.shape[1])
     if sort is None:
         return list(rows)[:n]
     size = stats.expectation(draws).abs().tolist()
     certainty = certainty_of(draws, "sign").tolist() if sort == "certainty" else [0.0] * len(size)
     return sorted(rows, key=lambda at: (-certainty[at], -size[at]))[:n]
+
+
+def bar_plot(
+    draws: Tensor,
+    names: Sequence[str],
+    own: Sequence[float] | None,
+    level: float,
+    form: tuple[FigureAxes | None, tuple[float, float] | None, bool],
+    *,
+    ranking: str = "",
+    quantity: str = "attribution",
+    what: str = "",
+) -> tuple[Figure, Axes]:
+    """The whole plot of features or channels: bars, intervals, names.
+
+    Args:
+        draws: Attributions of the rows from top to bottom, shape ``(T, F)``.
+        names: A name for each row.
+        own: The attributions of the network as it stands, to be marked, or None.
+        level: Share of draws that the intervals hold.
+        form: ``plt_fig_axis``, ``fig_size`` and ``use_pyplot``.
+        ranking: Begins the title.
+        quantity: What the numbers are.
+        what: What a row is.
+
+    Returns:
+        The figure and its axes.
+    """
+    plt_fig_axis, fig_size, use_pyplot = form
+    size = fig_size or (6.0, ROW * len(names) + 0.9 + 0.25 * (own is not None))
+    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
+    draw_bars(axes, draws, level)
+    if own is not None:
+        mark_deterministic(axes, own)
+    frame_rows(axes, names, f"{ranking}mean and {100 * level:g}% interval of {counted(draws)}", quantity)
+    axes.set_ylabel(what, color=INK)
+    show(use_pyplot)
+    return figure, axes
 
 
 def draw_bars(axes: Axes, draws: Tensor, level: float) -> None:
@@ -93,15 +130,9 @@ def draw_bars(axes: Axes, draws: Tensor, level: float) -> None:
 
 def mark_deterministic(axes: Axes, values: Sequence[float]) -> None:
     """A diamond at the attribution of the network as it stands, for each row, with a legend below the axes."""
-    mark: dict[str, Any] = {"marker": "D", "s": 22, "color": "white", "edgecolors": INK, "linewidths": 1.1, "zorder": 3}
-    axes.scatter(values, range(len(values)), **mark, label="network as it stands")
-    form: dict[str, Any] = {
-        "frameon": False,
-        "labelcolor": INK,
-        "fontsize": 10,
-        "borderaxespad": 3.6,
-    }  # in lines below the axes
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), **form)
+    places, label = range(len(values)), "network as it stands"
+    axes.scatter(values, places, s=22, marker="D", color="white", edgecolors=INK, linewidths=1.1, zorder=3, label=label)
+    legend_below(axes)
 
 
 def counted(draws: Tensor) -> str:
@@ -114,7 +145,9 @@ def sign_colour(mean: float) -> str:
     return POSITIVE if mean > 0 else NEGATIVE
 
 
-def frame_rows(axes: Axes, labels: Sequence[str], title: str, quantity: str = "attribution") -> None:
+def frame_rows(
+    axes: Axes, labels: Sequence[str], title: str, quantity: str = "attribution", pad: float | None = None
+) -> None:
     """Names to the left, a line at 0, the first row on top.
 
     Args:
@@ -122,6 +155,7 @@ def frame_rows(axes: Axes, labels: Sequence[str], title: str, quantity: str = "a
         labels: A name for each row, from top to bottom.
         title: What is drawn.
         quantity: What the numbers are.
+        pad: Points between the rows and the title, by default matplotlib's.
     """
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_ylim(len(labels) - 0.4, -0.6)
@@ -130,4 +164,4 @@ def frame_rows(axes: Axes, labels: Sequence[str], title: str, quantity: str = "a
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set(color=LINE, linewidth=0.6)
     axes.set_xlabel(quantity, color=INK)
-    axes.set_title(title, fontsize=12, color=INK)
+    axes.set_title(title, fontsize=12, color=INK, pad=pad)

@@ -52,7 +52,9 @@ def _at_target(outputs: Tensor, target: Any) -> Tensor:
     Raises:
         ValueError: If the target does not fit.
     """
-    if isinstance(target, str) and target == "draw":
+    if isinstance(target, str):
+        if target != "draw":
+            raise ValueError(f"target is labels, None or 'draw', got {target!r}.")
         return outputs.flatten(2).amax(2)
     if target is None:
         single = outputs.flatten(2) if outputs.ndim > 2 else outputs[..., None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._maps import checked_distribution, finite
+from captum_uq.visualization._maps import checked_distribution, finite, only_example
 from captum_uq.visualization._palette import ABOVE, BELOW, Array, blend, certainty_of
 from captum_uq.visualization._scales import Scale, symmetric
 
@@ -93,13 +93,9 @@ def _text_draws(dist: DistributionAttribution) -> Tensor:
     Raises:
         ValueError: If there are several texts, or none.
     """
-    shape, single = tuple(dist.shape), dist
-    if dist.ndim > 1 and dist._record.has_examples:
-        if len(dist) != 1:
-            raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape[1:]}; choose one, dist[i].")
-        single = dist[0]
+    single = only_example(dist, batched=dist._record.has_examples and dist.ndim > 1)
     if not 1 <= single.ndim <= 2 or single.numel() == 0:
-        raise ValueError(f"the attribution of a text has shape (L,) or (L, E), got {shape}.")
+        raise ValueError(f"the attribution of a text has shape (L,) or (L, E), got {tuple(dist.shape)}.")
     draws = single.cpu().draws.double()
     return draws if draws.ndim == 2 else draws.sum(-1)
 

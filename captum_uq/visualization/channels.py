@@ -10,17 +10,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, FigureAxes, make_axes, show
-from captum_uq.visualization._maps import checked_distribution, finite, own_map
-from captum_uq.visualization._rows import (
-    ROW,
-    checked_names,
-    counted,
-    draw_bars,
-    first_rows,
-    frame_rows,
-    mark_deterministic,
-)
+from captum_uq.visualization._axes import FigureAxes
+from captum_uq.visualization._maps import checked_distribution, finite, only_example, own_map
+from captum_uq.visualization._rows import bar_plot, checked_names, first_rows
 
 REDUCTIONS = ("sum", "mean")
 
@@ -78,16 +70,9 @@ def visualize_channels(
     draws = _over_space(finite(single.draws, "a draw"), reduction)
     names, order = checked_names(channel_names, draws.shape[1], "channel"), first_rows(draws, sort, n, "channel")
     own = _over_space(own_map(single)[None], reduction)[0, order].tolist() if show_deterministic else None
-    size = fig_size or (6.0, ROW * len(order) + 0.9 + 0.25 * show_deterministic)
-    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
-    draw_bars(axes, draws[:, order], level)
-    if own is not None:
-        mark_deterministic(axes, own)
-    title = f"{_ranking(len(order), draws.shape[1])}: mean and {100 * level:g}% interval of {counted(draws)}"
-    frame_rows(axes, [names[at] for at in order], title, f"attribution, {reduction} over space")
-    axes.set_ylabel("channel", color=INK)
-    show(use_pyplot)
-    return figure, axes
+    form, quantity = (plt_fig_axis, fig_size, use_pyplot), f"attribution, {reduction} over space"
+    words = {"ranking": f"{_ranking(len(order), draws.shape[1])}: ", "quantity": quantity, "what": "channel"}
+    return bar_plot(draws[:, order], [names[at] for at in order], own, level, form, **words)
 
 
 def _one_example(dist: DistributionAttribution) -> DistributionAttribution:
@@ -98,14 +83,9 @@ def _one_example(dist: DistributionAttribution) -> DistributionAttribution:
         ValueError: If it holds several examples, or no channels.
     """  # noqa: DOC502 (raised by the check)
     checked_distribution(dist)
-    shape = tuple(dist.shape)
-    single = dist
-    if dist._record.has_examples and dist.ndim > 1:
-        if len(dist) != 1:
-            raise ValueError(f"a plot shows one example, got {len(dist)} of shape {shape[1:]}; choose one, dist[i].")
-        single = dist[0]
+    single = only_example(dist, batched=dist._record.has_examples and dist.ndim > 1)
     if single.ndim < 1 or single.numel() == 0:
-        raise ValueError(f"the attribution of a layer has shape (C, *space), as (C, H, W), got {shape}.")
+        raise ValueError(f"the attribution of a layer has shape (C, *space), as (C, H, W), got {tuple(dist.shape)}.")
     return single.cpu()
 
 

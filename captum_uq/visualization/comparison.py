@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_uq.metrics import Comparison, PairedDifference
-from captum_uq.visualization._axes import INK, LINE, FigureAxes, make_axes, show
+from captum_uq.visualization._axes import INK, FigureAxes, make_axes, show
 from captum_uq.visualization._palette import ABOVE, BELOW
-from captum_uq.visualization._rows import ROW
+from captum_uq.visualization._rows import ROW, frame_rows
 
 OPEN = "#808080"  # where the interval holds 0
 
@@ -112,12 +112,5 @@ def _frame(axes: Axes, comparison: Comparison) -> None:
     references = list(dict.fromkeys(row.reference for row in comparison))
     shared = len(references) == 1
     labels = [row.curve if shared else f"{row.curve} \N{MINUS SIGN} {row.reference}" for row in comparison]
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(labels)), labels, color=INK)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(length=0, labelcolor=INK)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set(color=LINE, linewidth=0.6)
-    axes.set_xlabel(f"difference of area ({comparison.direction} is better)", color=INK)
-    against = f" to {references[0]}" if shared else ""
-    axes.set_title(f"difference{against} and {100 * comparison.level:g}% interval", fontsize=12, color=INK, pad=20)
+    title = f"difference{f' to {references[0]}' if shared else ''} and {100 * comparison.level:g}% interval"
+    frame_rows(axes, labels, title, f"difference of area ({comparison.direction} is better)", pad=20)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_uq.metrics import PerturbationCurve
-from captum_uq.visualization._axes import INK, LINE, FigureAxes, make_axes, show
+from captum_uq.visualization._axes import INK, FigureAxes, make_axes, open_frame, show
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; in a second and third round by their dashes as well.
 COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
@@ -60,9 +60,7 @@ def visualize_curves(
     for name, curve in named.items():
         curve.plot(axes, name, level)
     axes.margins(x=0)
-    axes.tick_params(length=3, color=LINE, labelcolor=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
+    open_frame(axes)
     axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, labelcolor=INK)
     if title is not None:
         axes.set_title(title, fontsize=12, color=INK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,8 +55,8 @@ def visualize_draws(
         ['draw 0', 'draw 1', 'draw 2', 'draw 3']
     """  # noqa: DOC502 (raised where maps and axes are made)
     maps = image_maps(dist)
-    if n < 1:
-        raise ValueError(f"n is the number of draws to show, at least 1; got {n}.")
+    if not isinstance(n, Integral) or n < 1:
+        raise ValueError(f"n is the number of draws to show, at least 1; got {n!r}.")
     drawn = finite(maps.draws[:n], "a draw")
     columns = math.ceil(math.sqrt(len(drawn)))
     figure, axes = make_axes(len(drawn), columns, aspect(maps), plt_fig_axis, fig_size, use_pyplot)

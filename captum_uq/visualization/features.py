@@ -8,18 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import FigureAxes, make_axes, show
+from captum_uq.visualization._axes import FigureAxes
 from captum_uq.visualization._maps import own_map
-from captum_uq.visualization._rows import (
-    ROW,
-    checked_names,
-    counted,
-    draw_bars,
-    feature_draws,
-    first_rows,
-    frame_rows,
-    mark_deterministic,
-)
+from captum_uq.visualization._rows import bar_plot, checked_names, feature_draws, first_rows
 
 
 def visualize_features(
@@ -74,13 +65,6 @@ def visualize_features(
     """  # noqa: DOC502 (raised where draws are checked)
     draws = feature_draws(dist)
     names, order = checked_names(feature_names, draws.shape[1]), first_rows(draws, sort, n)
-    size = fig_size or (6.0, ROW * len(order) + 0.9 + 0.25 * show_deterministic)
     own = own_map(dist).flatten()[order].tolist() if show_deterministic else None
-    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
-    draw_bars(axes, draws[:, order], level)
-    if own is not None:
-        mark_deterministic(axes, own)
-    title = f"mean and {100 * level:g}% interval of {counted(draws)}"
-    frame_rows(axes, [names[at] for at in order], title)
-    show(use_pyplot)
-    return figure, axes
+    form = plt_fig_axis, fig_size, use_pyplot
+    return bar_plot(draws[:, order], [names[at] for at in order], own, level, form)

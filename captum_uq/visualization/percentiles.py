@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -67,7 +67,8 @@ def visualize_percentiles(
     """  # noqa: DOC502 (raised where maps, image and axes are made)
     maps = image_maps(dist)
     image, scale = image_behind(original_image, maps), Scale(cmap, -1.0, 1.0, 0.0)
-    drawn = _scaled_maps(maps, [q] if isinstance(q, (int, float)) else q, show_deterministic)
+    several = q if isinstance(q, Iterable) and not isinstance(q, str) else [q]
+    drawn = _scaled_maps(maps, list(several), show_deterministic)
     count = len(drawn) + (image is not None)
     figure, axes = make_axes(count, count, aspect(maps), plt_fig_axis, fig_size, use_pyplot)
     if image is not None:

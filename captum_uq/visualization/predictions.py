@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, LINE, FigureAxes, make_axes, show
+from captum_uq.visualization._axes import INK, LEGEND, FigureAxes, legend_below, make_axes, open_frame, show
 from captum_uq.visualization._palette import ABOVE, Array
 from captum_uq.visualization._rows import counted
 from captum_uq.visualization._scores import target_scores
@@ -57,8 +58,8 @@ def visualize_predictions(
         (2, 20)
     """  # noqa: DOC502 (raised where scores and axes are made)
     scores, own = target_scores(dist, target)
-    if bins < 1:
-        raise ValueError(f"bins is a number of bins, at least 1; got {bins}.")
+    if not isinstance(bins, Integral) or bins < 1:
+        raise ValueError(f"bins is a number of bins, at least 1; got {bins!r}.")
     if scores.shape[1] > MOST:
         raise ValueError(f"one panel for each example, {MOST} at most, got {scores.shape[1]}; choose some, dist[:16].")
     edges, count = _edges(scores.numpy(), bins), scores.shape[1]
@@ -95,16 +96,12 @@ def _draw_panel(axes: Axes, scores: Array, own: float | None, edges: Array) -> N
     if own is not None:
         axes.axvline(own, color=ABOVE, linewidth=1.8, linestyle="--", label="network as it stands")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(length=3, color=LINE, labelcolor=INK, labelsize=9)
+    open_frame(axes, labelsize=9)
 
 
 def _explain(figure: Figure, axes: list[Axes], outside: bool) -> None:
     """One legend for all panels, below them: of a new figure, or below the last of the user's own axes."""
-    handles, labels = axes[-1].get_legend_handles_labels()
-    form: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 10, "ncols": 2}
     if outside:
-        figure.legend(handles, labels, loc="outside lower center", **form)
+        figure.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=2, **LEGEND)
     else:
-        axes[-1].legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=3.6, **form)
+        legend_below(axes[-1], ncols=2)

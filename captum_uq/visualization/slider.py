@@ -17,7 +17,7 @@ from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._axes import colour_bar, draw_image, draw_map, make_axes
 from captum_uq.visualization._maps import Image, finite, image_behind, image_maps
 from captum_uq.visualization._palette import Array
-from captum_uq.visualization._scales import DIVERGING, ColourMap, Scale, magnitude
+from captum_uq.visualization._scales import DIVERGING, ColourMap, Scale, symmetric
 
 DPI = 100
 
@@ -123,9 +123,8 @@ def percentile_picture(
     """  # noqa: DOC502 (raised where maps and image are made)
     maps = image_maps(dist)
     draws = finite(maps.draws, "a draw")
-    most = magnitude(draws, outlier_perc)
-    scale = Scale(cmap, -most, most, 0.0, "both" if bool((draws.abs() > most).any()) else "neither")
-    return PercentilePicture(draws.sort(dim=0).values, image_behind(original_image, maps), scale, fig_size)
+    image, scale = image_behind(original_image, maps), symmetric(draws, cmap, outlier_perc)
+    return PercentilePicture(draws.sort(dim=0).values, image, scale, fig_size)
 
 
 def explore(
