@@ -193,7 +193,9 @@ def write_readme(part: str, made: str) -> None:
     marks = f"<!-- benchmarks/execution.py {part} -->\n", f"\n<!-- {part} -->"
     text = README.read_text()
     assert all(mark in text for mark in marks), f"README.md has no place for {part}"
-    README.write_text(re.sub(f"(?s){re.escape(marks[0])}.*{re.escape(marks[1])}", f"{marks[0]}{made}{marks[1]}", text))
+    README.write_text(
+        re.sub(f"(?s){re.escape(marks[0])}.*{re.escape(marks[1])}", f"{marks[0]}\n{made}\n{marks[1]}", text)
+    )
 
 
 def main() -> None:
