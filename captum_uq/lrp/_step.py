@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -34,6 +34,13 @@ class Step:
     function: Callable[..., Tensor]
     module: nn.Module | None = None
     affine: Affine | None = None
+    _known: dict[Hashable, Tensor] = field(default_factory=dict)
+
+    def once(self, name: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """What does not depend on the relevance: made for the first of many draws that share this use of the layer."""
+        if name not in self._known:
+            self._known[name] = make()
+        return self._known[name]
 
     def result(self) -> Tensor:
         """The output, with the graph from the inputs."""
@@ -41,7 +48,7 @@ class Step:
 
     def folded(self, affine: Affine) -> Step:
         """The step of a layer with another weight and bias."""
-        return replace(self, output=None, function=affine, affine=affine)
+        return replace(self, output=None, function=affine, affine=affine, _known={})
 
 
 class _Propagation(torch.autograd.Function):

@@ -82,14 +82,16 @@ class EpsilonRule(LayerRule):
     def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
         """Relevance of the inputs."""
         z = step.result()
-        epsilon: float | Tensor = self.epsilon
-        if self.relative:
-            square = z.detach().square()
-            epsilon = epsilon * square.mean(dim=tuple(range(1, z.dim())), keepdim=True).sqrt()
-        denominator = stabilized(z.detach(), epsilon)
+        denominator = step.once((self.epsilon, self.relative), functools.partial(self._denominator, z.detach()))
         dampened = self.epsilon > 0 and not self.relative
         ratio = relevance / denominator if dampened else _divide(relevance, denominator)
         return propagate_gradient(z, step.inputs, ratio)
+
+    def _denominator(self, z: Tensor) -> Tensor:
+        if not self.relative:
+            return stabilized(z, self.epsilon)
+        scale = z.square().mean(dim=tuple(range(1, z.dim())), keepdim=True).sqrt()
+        return stabilized(z, self.epsilon * scale)
 
     def __repr__(self) -> str:
         return f"EpsilonRule({self.epsilon:g}{', relative=True' if self.relative else ''})"
