@@ -106,20 +106,8 @@ def vgg_table(repeats: int) -> str:
         over.append(f"{seconds['ours'] / seconds['least']:.2f}")
         gain.append(f"{naive / seconds['ours']:.1f}")
         print(f"{case.name}: {over[-1]} of the least, naive / ours {gain[-1]}; {road}", flush=True)
-    print(f"A backward pass of Captum's LRP over one for gradients: {lrp_backward(every, network, inputs):.2f}")
     rows = {"ours / the least there is": over, "naive / ours": gain}
     return table(f"VGG-16, T = {draws}", list(VGG_METHODS), rows)
-
-
-def lrp_backward(every: dict[str, Case], network: nn.Module, inputs: Tensor) -> float:
-    """What Captum's rules add to a backward pass: LRP without its two forwards over Saliency without its one."""
-    ways: dict[str, Callable[[], object]] = {
-        "LRP": partial(every["LRP"].once, network, inputs),
-        "Saliency": partial(every["Saliency"].once, network, inputs),
-        "forward": lambda: network(inputs),
-    }
-    seconds = medians(ways, 5)
-    return (seconds["LRP"] - 2 * seconds["forward"]) / (seconds["Saliency"] - seconds["forward"])
 
 
 def sources_table(repeats: int) -> str:

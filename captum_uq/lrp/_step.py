@@ -42,6 +42,15 @@ class Step:
             self._known[name] = make()
         return self._known[name]
 
+    @property
+    def selects(self) -> bool:
+        """Whether each output is an input, and none is two of them: a max-pool whose windows do not overlap."""
+        pool = self.module
+        if not isinstance(pool, (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)):
+            return False
+        size, stride = (side if isinstance(side, tuple) else (side,) for side in (pool.kernel_size, pool.stride))
+        return pool.dilation in (1, (1,) * len(size)) and min(stride) >= max(size)
+
     def result(self) -> Tensor:
         """The output, with the graph from the inputs."""
         return self.function(*self.inputs) if self.output is None else self.output

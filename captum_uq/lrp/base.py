@@ -175,13 +175,19 @@ def producer_of(tensor: Tensor) -> Producer | None:
     return producer if producer is not None and tensor._version == producer.version else None
 
 
-def propagate_gradient(output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor) -> tuple[Tensor, ...]:
+def propagate_gradient(
+    output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor, *, selects: bool = False
+) -> tuple[Tensor, ...]:
     """``x_i sum_j ratio_j d output_j / d x_i`` for each input: what a share of every output's relevance gives it.
 
-    The graph is kept: what many draws share is passed backwards once for each.
+    The graph is kept: what many draws share is passed backwards once for each. Where each output is an input
+    (``selects``), its relevance is that input's: the same product, of fewer numbers.
     """
+    ratio = ratio * output.detach() if selects else ratio
     gradients = torch.autograd.grad(output, inputs, ratio, retain_graph=True, allow_unused=True)
     pairs = zip(inputs, gradients, strict=True)
+    if selects:
+        return tuple(torch.zeros_like(x) if g is None else g.detach() for x, g in pairs)
     return tuple(torch.zeros_like(x) if g is None else (g * x).detach() for x, g in pairs)
 
 

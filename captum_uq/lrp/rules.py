@@ -85,7 +85,7 @@ class EpsilonRule(LayerRule):
         denominator = step.once((self.epsilon, self.relative), functools.partial(self._denominator, z.detach()))
         dampened = self.epsilon > 0 and not self.relative
         ratio = relevance / denominator if dampened else _divide(relevance, denominator)
-        return propagate_gradient(z, step.inputs, ratio)
+        return propagate_gradient(z, step.inputs, ratio, selects=step.selects)
 
     def _denominator(self, z: Tensor) -> Tensor:
         if not self.relative:
