@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,12 +65,13 @@ def minivgg() -> nn.Module:
 
 @dataclass
 class Case:
-    """One method on one network, and how it is called."""
+    """One method on one network, how it is called, and what we make of it where that is another."""
 
     name: str
     make: Callable[[nn.Module], Attribution]
     arguments: dict[str, Any] = field(default_factory=dict)
     steps: int = 1
+    own: Callable[[nn.Module], Attribution] | None = None
 
     def naive(self, network: nn.Module, inputs: Tensor, draws: int) -> None:
         """Captum called so many times with dropout switched on."""
@@ -86,7 +88,7 @@ class Case:
 
     def ours(self, network: nn.Module, inputs: Tensor, draws: int, sampler: Sampler, execution: str) -> Any:
         """The same draws from the library, without what the naive loop does not give."""
-        uq = StochasticAttribution(self.make(network), sampler)
+        uq = StochasticAttribution((self.own or self.make)(network), sampler)
         return uq.attribute(
             inputs.clone(),
             target=1,
@@ -115,13 +117,14 @@ def mask(size: int, patch: int) -> Tensor:
 def cases(size: int, channels: int, patch: int, steps: int) -> dict[str, Case]:
     """The methods of the bars."""
     window = {"sliding_window_shapes": (channels, patch, patch), "strides": (channels, patch, patch)}
+    epsilon = functools.partial(lrp.LRP, composite=lrp.EpsilonComposite())
     every = (
         Case("Saliency", attr.Saliency, {"abs": False}),
         Case("InputXGradient", attr.InputXGradient),
         Case("GuidedBackprop", attr.GuidedBackprop),
         Case("IntegratedGradients", attr.IntegratedGradients, {"n_steps": steps}, steps),
         Case("DeepLift", attr.DeepLift),
-        Case("LRP", lambda network: lrp.LRP(network)),
+        Case("LRP", lambda network: lrp.LRP(network), own=epsilon),
         Case("Occlusion", attr.Occlusion, window),
         Case("FeatureAblation", attr.FeatureAblation, {"feature_mask": mask(size, patch)}),
         Case("KernelShap", attr.KernelShap, {"feature_mask": mask(size, patch), "n_samples": 20}),

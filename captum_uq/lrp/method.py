@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 from collections.abc import Iterator
 from typing import Any
 
 from captum import attr
 from torch import Tensor, nn
 
-from captum_uq._captum import SUPPORTED_LAYERS_WITH_RULES, Addition_Module, PropagationRule, log_usage
+from captum_uq._captum import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS, PropagationRule, log_usage
 from captum_uq.lrp._attach import attach
 from captum_uq.lrp._layers import Layer, find_layers
 from captum_uq.lrp._observe import ObserveRule
 from captum_uq.lrp.base import uses_of
 from captum_uq.lrp.composites import Composite
 from captum_uq.lrp.presets import EpsilonComposite
-from captum_uq.lrp.rules import EpsilonRule
 
 _STATE = ("rule", "activations")
 
@@ -32,7 +30,7 @@ class LRP(attr.LRP):  # type: ignore[misc]  # Captum is not typed for us
 
     Args:
         model: The network.
-        composite: Such as `EpsilonComposite()`; None for LRP-epsilon as Captum has it.
+        composite: Such as `EpsilonComposite()`; None for Captum's own rules.
 
     Example:
         >>> import torch
@@ -80,7 +78,7 @@ class LayerLRP(attr.LayerLRP):  # type: ignore[misc]  # Captum is not typed for 
     Args:
         model: The network.
         layer: The layer, or a list of layers.
-        composite: Such as `EpsilonComposite()`; None for LRP-epsilon as Captum has it.
+        composite: Such as `EpsilonComposite()`; None for Captum's own rules.
     """
 
     folds_as = attr.LayerLRP
@@ -135,41 +133,17 @@ class LayerLRP(attr.LayerLRP):  # type: ignore[misc]  # Captum is not typed for 
         return super()._get_single_output_relevance(layer, output)
 
 
-class _OnceEpsilonRule(EpsilonRule):
-    """LRP-epsilon for one use of a layer, as Captum has it."""
-
-    def forward_hook_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """In Captum's first pass: as in every rule.
-
-        Raises:
-            RuntimeError: The layer is used again.
-        """
-        super().forward_hook_weights(module, inputs, outputs)
-        if uses_of(module).count > 1:
-            raise RuntimeError(
-                f"Module {module} is being used more than once in the network, which is not supported by LRP without a "
-                "composite. Give one, as in LRP(model, composite=EpsilonComposite())."
-            )
-
-
 class _CaptumDefaults(EpsilonComposite):
-    """Captum's rules, and rules for what it would refuse; what the user set stays."""
+    """What Captum has no rule for: nothing else is touched."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._rule = _OnceEpsilonRule()
-
-    def every(self, model: nn.Module) -> Iterator[tuple[Layer, PropagationRule]]:
-        """The layers with rules of ours: all but those in which Captum's is another, BatchNorm and additions."""
+    def missing(self, model: nn.Module) -> Iterator[tuple[Layer, PropagationRule]]:
+        """The layers that Captum would refuse, with rules."""
         for layer in find_layers(model, lambda name, module: False):
-            own = hasattr(layer.module, "rule") or type(layer.module) in (nn.BatchNorm2d, Addition_Module)
-            rule = None if own else self._rule_of(layer)
+            known = type(layer.module) in SUPPORTED_LAYERS_WITH_RULES
+            known |= type(layer.module) in SUPPORTED_NON_LINEAR_LAYERS or hasattr(layer.module, "rule")
+            rule = None if known else self.rule(layer)
             if rule is not None:
                 yield layer, rule
-
-    def _rule_of(self, layer: Layer) -> PropagationRule | None:
-        captums = type(layer.module) in SUPPORTED_LAYERS_WITH_RULES
-        return copy.copy(self._rule) if captums else self.rule(layer)
 
 
 @contextlib.contextmanager
@@ -182,7 +156,7 @@ def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module]
             if composite is not None:
                 undo.enter_context(composite.context(model))
             else:
-                for layer, rule in _CaptumDefaults().every(model):
+                for layer, rule in _CaptumDefaults().missing(model):
                     undo.callback(attach(layer.module, layer.name, rule))
             for module in asked or []:
                 if _is_passed_over(module):

@@ -105,6 +105,35 @@ class Added(nn.Module):
         return self.head(self.pool(self.add(*branches)).flatten(1))
 
 
+class Shortcut(nn.Module):
+    """A sum that Captum's LRP does not see: it multiplies the relevance of the shortcut by the activations again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.relu, self.second, self.head = nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.relu(self.first(x))
+        return self.head(hidden + self.second(hidden))
+
+
+def test_without_a_composite_it_is_captums_also_where_captum_is_wrong() -> None:
+    model, inputs = Shortcut(), torch.randn(3, 4, requires_grad=True)
+    expected = captum.attr.LRP(model).attribute(inputs, target=1)
+    assert torch.equal(LRP(model).attribute(inputs, target=1), expected)
+    conserved = LRP(model, composite=EpsilonComposite()).attribute(inputs, target=1)
+    assert not torch.allclose(conserved, expected, rtol=0.1)
+
+
+@pytest.mark.parametrize("layer", ["first", "second"])
+def test_without_a_composite_a_layer_used_twice_is_refused_as_by_captum(layer: str) -> None:
+    model, inputs = Shortcut(), torch.randn(3, 4, requires_grad=True)
+    model.head = model.get_submodule(layer)
+    for method in (captum.attr.LRP(model), LRP(model)):
+        with pytest.raises(RuntimeError, match="used more than once"):
+            method.attribute(inputs, target=1)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("model", [Chain, Plain, Added])
 def test_the_epsilon_composite_is_captums_default_bit_for_bit_where_that_is_right(model, dtype) -> None:
