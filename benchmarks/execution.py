@@ -68,10 +68,23 @@ def table(title: str, columns: list[str], rows: dict[str, list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def one_batch(case: Case, network: nn.Module, draws: int) -> float:
+    """The naive loop over one batch of all draws, forwards and backwards and nothing else."""
+
+    def together() -> None:
+        rows = picture(1, 1, 32).repeat(draws, 1, 1, 1).requires_grad_()
+        torch.autograd.grad(network.train()(rows)[:, 1].sum(), rows)
+        network.eval()
+
+    seconds = medians({"naive": partial(case.naive, network, picture(1, 1, 32), draws), "batch": together}, 15)
+    return seconds["naive"] / seconds["batch"]
+
+
 def lenet_table(repeats: int) -> str:
     """Bar 1: the naive loop over ours, T = 100."""
     draws, network, rows = 100, lenet(), {}
     every = cases(32, 1, 8, 50)
+    print(f"Saliency, naive over a bare batch of {draws} rows: {one_batch(every['Saliency'], network, draws):.2f}")
     for batch in (1, 8):
         inputs, cells, counts = picture(batch, 1, 32), [], []
         for case in every.values():
@@ -132,9 +145,12 @@ def sources_table(repeats: int) -> str:
                 "ours": partial(case.ours, network, inputs, draws, sampler, "auto"),
             }
             road = ways["ours"]().execution
+            if draws == 5:
+                ways["folded"] = partial(case.ours, network, inputs, draws, sampler, "fold")
             seconds = medians(ways, 5 * repeats if draws == 5 else repeats)
             cells.append(f"{seconds['naive'] / seconds['ours']:.2f}")
-            print(f"{label}, {case.name}: {cells[-1]}; {road}", flush=True)
+            folded = f"; folded {seconds['naive'] / seconds['folded']:.2f}" if draws == 5 else ""
+            print(f"{label}, {case.name}: {cells[-1]}{folded}; {road}", flush=True)
         rows[f"{label}, T = {draws}"] = cells
     return table("small VGG, batch of 4: naive / ours", list(methods), rows)
 
