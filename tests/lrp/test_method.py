@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import captum.attr
 import pytest
 import torch
@@ -143,6 +145,28 @@ def test_the_epsilon_composite_is_captums_default_bit_for_bit_where_that_is_righ
     expected = captum.attr.LRP(network).attribute(inputs, target=1)
     own = LRP(network, composite=EpsilonComposite(1e-9)).attribute(inputs, target=1)
     assert all(torch.equal(a, b) for a, b in zip(own, expected, strict=True))
+
+
+POOLS: dict[str, dict[str, Any]] = {
+    "apart": {"kernel_size": 2},
+    "with gaps": {"kernel_size": 2, "stride": 3},
+    "overlapping": {"kernel_size": 3, "stride": 2},
+    "overlapping in one direction": {"kernel_size": (2, 3), "stride": (2, 1)},
+    "one step at a time": {"kernel_size": 2, "stride": 1},
+    "dilated": {"kernel_size": 2, "dilation": 2},
+    "padded": {"kernel_size": 2, "padding": 1},
+    "beyond the border": {"kernel_size": 3, "ceil_mode": True},
+}
+
+
+@pytest.mark.parametrize("windows", POOLS)
+def test_a_max_pool_of_any_windows_is_captums_bit_for_bit(windows: str) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.MaxPool2d(**POOLS[windows]), nn.Conv2d(4, 3, 2), nn.AdaptiveAvgPool2d(1)
+    )
+    inputs, target = torch.randn(3, 2, 10, 10, requires_grad=True), (1, 0, 0)
+    expected = captum.attr.LRP(model).attribute(inputs, target=target)
+    assert torch.equal(LRP(model, composite=EpsilonComposite(1e-9)).attribute(inputs, target=target), expected)
 
 
 def test_where_layers_share_an_input_captum_adds_first_and_multiplies_then() -> None:
