@@ -5,12 +5,14 @@
     python tutorials/build.py 04 08      # these
 
 A notebook holds the cells of its script, word for word, and what they print and draw: no machine's paths, times or
-counters, so that building it again changes what the code changes.
+counters, and all with one thread, since training rounds otherwise with two. So building it again changes what the code
+changes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -81,6 +83,7 @@ def main() -> None:
     if not scripts:
         raise SystemExit(f"no tutorial has the number {' or '.join(wanted)}.")
     NOTEBOOKS.mkdir(exist_ok=True)
+    os.environ["OMP_NUM_THREADS"] = "1"  # the kernel's
     for script in scripts:
         print(f"{script.name} ...", end=" ", flush=True)
         notebook = read(script)
