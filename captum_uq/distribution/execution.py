@@ -17,13 +17,16 @@ class Execution:
         draws_per_eval: How many draws ran at once.
         reason: Why this road, and no faster one.
         draws_per_product: By ``"prefix"``, how many draws at once what they share was passed backwards for; else 0.
+        channels_last: Whether the network saw pictures in ``torch.channels_last``, which CPUs convolve faster.
     """
 
     road: str
     draws_per_eval: int
     reason: str
     draws_per_product: int = 0
+    channels_last: bool = False
 
     def __str__(self) -> str:
         many = f", {self.draws_per_eval} draws at once" if self.road != LOOP else ""
-        return f"{self.road}{many}: {self.reason}"
+        layout = ", channels last" if self.channels_last else ""
+        return f"{self.road}{many}{layout}: {self.reason}"

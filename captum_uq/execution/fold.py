@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,16 @@ from captum_uq._rng import isolated
 from captum_uq._trees import tree_map
 from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
+from captum_uq.execution.layout import laid_out
 from captum_uq.execution.method import replaced_forward_func, wrapped_forward
 from captum_uq.execution.rows import fold_call, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.samplers.base import CannotFoldError, Rows
 
 
-def fold_draws(job: Job, folding: Folding, indices: Sequence[int], draws_per_product: int) -> tuple[Any, Tensor | None]:
+def fold_draws(
+    job: Job, folding: Folding, indices: Sequence[int], draws_per_product: int, channels_last: bool = False
+) -> tuple[Any, Tensor | None]:
     """Several draws at once.
 
     Args:
@@ -27,6 +30,7 @@ def fold_draws(job: Job, folding: Folding, indices: Sequence[int], draws_per_pro
         folding: How its method folds.
         indices: Which draws, `D` of them.
         draws_per_product: As in `Rows`: 0 where the draws share nothing.
+        channels_last: Whether the network sees pictures with their channels last.
 
     Returns:
         The draws, a tree with leaves ``(D, *shape)``, and the predictions ``(D, N, *outputs)``.
@@ -34,7 +38,7 @@ def fold_draws(job: Job, folding: Folding, indices: Sequence[int], draws_per_pro
     Raises:
         CannotFoldError: This call cannot be folded.
     """  # noqa: DOC502 -- raised by the helpers
-    with folded(job, indices, draws_per_product):
+    with folded(job, indices, draws_per_product, channels_last):
         if folding.way == FORWARDS:
             draws = _one_call_each(job, indices)
         else:
@@ -43,7 +47,7 @@ def fold_draws(job: Job, folding: Folding, indices: Sequence[int], draws_per_pro
 
 
 @contextlib.contextmanager
-def folded(job: Job, indices: Sequence[int], draws_per_product: int) -> Iterator[Rows]:
+def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_last: bool = False) -> Iterator[Rows]:
     """The network as several draws at once; its forward takes the draws of its rows as its last argument.
 
     Raises:
@@ -53,7 +57,11 @@ def folded(job: Job, indices: Sequence[int], draws_per_product: int) -> Iterator
     context = job.bound.folded(indices, job.seed or 0, rows)
     if context is None:
         raise CannotFoldError("the sampler makes one network at a time")
-    with job.untouched(), context, wrapped_forward(job.call.method, rows.folded):
+
+    def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
+        return rows.folded(laid_out(forward) if channels_last else forward)
+
+    with job.untouched(), context, wrapped_forward(job.call.method, wrap):
         yield rows
 
 

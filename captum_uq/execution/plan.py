@@ -16,6 +16,7 @@ from captum_uq.distribution.execution import FOLD, LOOP, PREFIX, Execution
 from captum_uq.execution.fold import fold_draws
 from captum_uq.execution.foldable import Folding, folding
 from captum_uq.execution.job import Job
+from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import wrapped_forward
 from captum_uq.execution.sizes import ONE, Sizes, sizes
@@ -69,8 +70,7 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
     if key not in known:
         with isolated():
             known[key] = _choose(job, how, execution)
-    choice = known[key]
-    return choice.execution(n_draws, draws_per_eval)
+    return known[key].execution(n_draws, draws_per_eval)
 
 
 _KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, _Choice]] = weakref.WeakKeyDictionary()
@@ -106,17 +106,20 @@ def _key(job: Job) -> Hashable:
     arguments = str(tree_map(lambda leaf: (leaf.shape, leaf.dtype, leaf.device), given))
     forward = getattr(call.method.forward_func, "__code__", type(call.method.forward_func))
     settings = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), job.predicts)
-    return structure, job.sampler, type(call.method), _options(call.method), forward, arguments, settings
+    return structure, job.sampler, type(call.method), _options(call.method, model), forward, arguments, settings
 
 
-def _options(method: Any) -> Hashable:
-    """The options that a method was made with, as far as they are values; of others the type."""
+def _options(method: Any, model: nn.Module) -> Hashable:
+    """The options that a method was made with, as far as they are values or parts of the network; else their types."""
+    parts, plain = set(model.modules()), (str, int, float, type(None))
     known = {name: value for name, value in vars(method).items() if not isinstance(value, (list, dict, tuple))}
-    plain = (str, int, float, type(None))
-    return tuple(
-        (name, value if isinstance(value, plain) else id(value) if isinstance(value, nn.Module) else type(value))
-        for name, value in known.items()
-    )
+
+    def told(value: Any) -> Any:
+        if isinstance(value, nn.Module) and value in parts:
+            return id(value)
+        return value if isinstance(value, plain) else type(value)
+
+    return tuple((name, told(value)) for name, value in known.items())
 
 
 @dataclass(frozen=True)
@@ -124,12 +127,14 @@ class _Choice:
     road: str
     reason: str
     sizes: Sizes = ONE
+    channels_last: bool = False
 
     def execution(self, n_draws: int, draws_per_eval: int | str) -> Execution:
         if self.road == LOOP:
             return Execution(LOOP, 1, self.reason)
         many = self.sizes.draws_per_eval(n_draws) if isinstance(draws_per_eval, str) else min(draws_per_eval, n_draws)
-        return Execution(self.road, many, self.reason, min(self.sizes.draws_per_product, many))
+        product = min(self.sizes.draws_per_product, many)
+        return Execution(self.road, many, self.reason, product, self.channels_last)
 
 
 _TRIAL = (0, 0, 1)
@@ -151,16 +156,17 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         raise
     except Exception as error:  # the loop will say it
         return _Choice(LOOP, f"the loop raised {type(error).__name__}")
+    layout = may_be_laid_out(job, how) and same_laid_out(job)
     for share in _candidates(how, execution):
         road = PREFIX if share else FOLD
         try:
             work = forward_work(job, share)
             slower = _why_slower(work, share, count.largest, job) if execution == AUTO else ""
             if not slower:
-                trial = fold_draws(job, how, _TRIAL, 2 if share else 0)
+                trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
                 many = sizes(work, share, count.largest, job)
-                return _Choice(road, "; ".join(refused) or how.reason, many)
+                return _Choice(road, "; ".join(refused) or how.reason, many, layout)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")

@@ -57,7 +57,8 @@ def _several(job: Job, indices: range, execution: Execution) -> tuple[Any, Tenso
     if execution.road == LOOP:
         result, prediction = loop_draw(job, indices[0])
         return one_draw(result), one_draw(prediction)
-    return fold_draws(job, folding(job.call.method), indices, execution.draws_per_product)
+    how = folding(job.call.method)
+    return fold_draws(job, how, indices, execution.draws_per_product, execution.channels_last)
 
 
 def _next_road(execution: Execution, count: int, error: Exception) -> Execution:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_uq._layout import has_channels_last, lying_as
 from captum_uq.lrp._affine import Affine
 
 Propagate = Callable[[Tensor], tuple[Tensor, ...]]
@@ -41,6 +42,12 @@ class Step:
         if name not in self._known:
             self._known[name] = make()
         return self._known[name]
+
+    def lying_as(self, name: Hashable, value: Tensor, other: Tensor) -> Tensor:
+        """An input or the output, in the memory format of another tensor: products of two formats are slow."""
+        if not has_channels_last(other) or has_channels_last(value):
+            return value
+        return self.once(("lies", name), lambda: lying_as(value, other))
 
     @property
     def selects(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -79,6 +79,9 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
 
     keeps_inputs = True
     """Whether the inputs are needed for the rule, and not their shape alone."""
+
+    keeps_relevance = True
+    """Whether what Captum's LayerLRP reads is left behind, the relevance of the inputs and of the output."""
 
     @abstractmethod
     def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
@@ -162,8 +165,9 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
         def propagate(relevance: Tensor) -> tuple[Tensor, ...]:
             relevances = self.relevance(step, relevance)
             single = relevances[0] if len(relevances) == 1 else relevances
-            self.relevance_output[relevance.device] = relevance
-            self.relevance_input[relevance.device] = single
+            if self.keeps_relevance:
+                self.relevance_output[relevance.device] = relevance
+                self.relevance_input[relevance.device] = single
             return relevances
 
         return propagate
@@ -176,19 +180,26 @@ def producer_of(tensor: Tensor) -> Producer | None:
 
 
 def propagate_gradient(
-    output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor, *, selects: bool = False
+    output: Tensor, inputs: tuple[Tensor, ...], ratio: Tensor, step: Step | None = None
 ) -> tuple[Tensor, ...]:
     """``x_i sum_j ratio_j d output_j / d x_i`` for each input: what a share of every output's relevance gives it.
 
     The graph is kept: what many draws share is passed backwards once for each. Where each output is an input
-    (``selects``), its relevance is that input's: the same product, of fewer numbers.
+    (``step.selects``), its relevance is that input's: the same product, of fewer numbers.
     """
-    ratio = ratio * output.detach() if selects else ratio
+    selects = step is not None and step.selects
+
+    def factor(name: Hashable, value: Tensor, other: Tensor) -> Tensor:
+        return value if step is None else step.lying_as(name, value, other)
+
+    ratio = ratio * factor("output", output.detach(), ratio) if selects else ratio
     gradients = torch.autograd.grad(output, inputs, ratio, retain_graph=True, allow_unused=True)
-    pairs = zip(inputs, gradients, strict=True)
+    parts = [torch.zeros_like(x) if g is None else g.detach() for x, g in zip(inputs, gradients, strict=True)]
     if selects:
-        return tuple(torch.zeros_like(x) if g is None else g.detach() for x, g in pairs)
-    return tuple(torch.zeros_like(x) if g is None else (g * x).detach() for x, g in pairs)
+        return tuple(parts)
+    own = step is not None and step.affine is not None  # a product is a tensor of its own, which may be written to
+    multiply = Tensor.mul_ if own else Tensor.mul
+    return tuple(multiply(g, factor(i, x.detach(), g)) for i, (x, g) in enumerate(zip(inputs, parts, strict=True)))
 
 
 def _plain_forward(module: nn.Module, *inputs: Tensor) -> Tensor:

@@ -154,7 +154,9 @@ def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module]
     try:
         with contextlib.ExitStack() as undo:
             if composite is not None:
-                undo.enter_context(composite.context(model))
+                mapping = undo.enter_context(composite.context(model))
+                for rule in mapping.values() if asked is None else ():
+                    undo.enter_context(_forgetful(rule))
             else:
                 for layer, rule in _CaptumDefaults().missing(model):
                     undo.callback(attach(layer.module, layer.name, rule))
@@ -167,6 +169,16 @@ def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module]
             for key in _STATE:
                 vars(module).pop(key, None)
             vars(module).update(state)
+
+
+@contextlib.contextmanager
+def _forgetful(rule: PropagationRule) -> Iterator[None]:
+    """A rule that leaves no relevance behind: of a large network that would be all its activations once more."""
+    vars(rule)["keeps_relevance"] = False
+    try:
+        yield
+    finally:
+        vars(rule).pop("keeps_relevance", None)
 
 
 def _is_passed_over(module: nn.Module) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from captum_uq._layout import lying_as
 from captum_uq.lrp._affine import Affine, negative, positive
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule, propagate_gradient
@@ -82,10 +83,11 @@ class EpsilonRule(LayerRule):
     def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
         """Relevance of the inputs."""
         z = step.result()
-        denominator = step.once((self.epsilon, self.relative), functools.partial(self._denominator, z.detach()))
+        name = self.epsilon, self.relative
+        denominator = step.once(name, lambda: lying_as(self._denominator(z.detach()), relevance))
         dampened = self.epsilon > 0 and not self.relative
         ratio = relevance / denominator if dampened else _divide(relevance, denominator)
-        return propagate_gradient(z, step.inputs, ratio, selects=step.selects)
+        return propagate_gradient(z, step.inputs, ratio, step)
 
     def _denominator(self, z: Tensor) -> Tensor:
         if not self.relative:

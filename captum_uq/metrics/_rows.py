@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from captum_uq.metrics._forward import Forward
 from captum_uq.metrics._scores import ScoreReader
 from captum_uq.metrics.fills import Fill
 
-__all__ = ["Forward", "PerturbFunction", "Perturbation", "score_rows"]
+__all__ = ["PerturbFunction", "Perturbation", "score_rows"]
 
 PerturbFunction = Callable[[Any, Any], Any]
 _BLOCK_BYTES = 2**22  # rows of small inputs are built for several forward passes at a time
@@ -79,37 +80,6 @@ def _call_user(fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[T
             "Its arguments are perturb_func(rows, flipped); keep what is not flipped."
         )
     return several
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A forward function with the additional arguments of each row.
-
-    Attributes:
-        forward_func: Called as ``forward_func(*inputs, *additional_forward_args)``.
-        additional_forward_args: Tensors of ``N`` rows follow their example, anything else is passed as it is.
-        n_examples: Number of examples ``N``.
-    """
-
-    forward_func: Callable[..., Tensor]
-    additional_forward_args: tuple[Any, ...]
-    n_examples: int
-
-    def __call__(self, rows: tuple[Tensor, ...], examples: Tensor) -> Tensor:
-        """Run the model on some rows.
-
-        Args:
-            rows: For each input a tensor ``(R, *F)``.
-            examples: Example of each row, shape ``(R,)``.
-
-        Returns:
-            The outputs, shape ``(R, *O)``.
-        """
-        return self.forward_func(*rows, *(self._follow(arg, examples) for arg in self.additional_forward_args))
-
-    def _follow(self, argument: Any, examples: Tensor) -> Any:
-        follows = isinstance(argument, Tensor) and argument.ndim > 0 and len(argument) == self.n_examples
-        return argument.index_select(0, examples.to(argument.device)) if follows else argument
 
 
 def score_rows(

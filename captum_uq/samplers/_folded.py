@@ -10,8 +10,9 @@ from torch import Tensor
 from captum_uq._rng import generator
 from captum_uq.samplers._held import HeldDraw, Network, Replay
 from captum_uq.samplers._masks import scaled_mask
+from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._random_calls import RandomCall
-from captum_uq.samplers._rows import CannotFoldError, Rows
+from captum_uq.samplers._rows import Rows
 
 
 class FoldedDraws(HeldDraw):
@@ -40,7 +41,7 @@ class FoldedDraws(HeldDraw):
         masks, draws = self._variates[key].flatten(0, 1), self._draws()
         if len(draws) != len(activations):
             raise CannotFoldError("a module that draws does not take one row for each")
-        return activations * masks[draws]
+        return activations * (masks if self._rows.one_each else masks[draws])
 
     def _variate(self, replay: Replay, call: RandomCall, recorded: RandomCall, device: torch.device) -> Tensor:
         """The standard variate of a random call, each row's that of its own draw."""
@@ -56,8 +57,8 @@ class FoldedDraws(HeldDraw):
         """The standard variates of one random call in every draw, ``(D, *row)``."""
         key = (name, use, position, call.shape, device)
         if key not in self._variates:
-            samples = [call.sample(generator(self._seed, index, name, use, position)) for index in self._indices]
-            self._variates[key] = torch.stack(samples).to(device)
+            generators = (generator(self._seed, index, name, use, position) for index in self._indices)
+            self._variates[key] = call.samples(generators, len(self._indices)).to(device)
         return self._variates[key]
 
 

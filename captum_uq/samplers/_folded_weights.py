@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from captum_uq._model_state import without_hooks
 from captum_uq._trees import leaves, tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
-from captum_uq.samplers._rows import CannotFoldError, Rows
+from captum_uq.samplers._prefix import CannotFoldError
+from captum_uq.samplers._rows import Rows
 
 
 class FoldedWeights(AbstractContextManager[None]):

@@ -43,4 +43,4 @@ def scaled_mask(call: RandomCall, variate: Tensor, like: Tensor) -> Tensor:
         like: Gives the dtype.
     """
     (keep,) = call.parameters
-    return call.value(variate).to(like.dtype) * (1 / keep if keep else 0.0)
+    return call.value(variate).to(like.dtype).mul_(1 / keep if keep else 0.0)

@@ -8,7 +8,7 @@ from that. What depends on the input beyond its shape has no value that could be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,10 +25,10 @@ WAY_OUT = (
     "(captum_uq.samplers.Sampler)."
 )
 
-_STANDARD: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Any]] = {
-    "uniform": lambda rng, shape: rng.random(shape, dtype=np.float32),  # 24 bits: never rounds up to 1
-    "normal": lambda rng, shape: rng.standard_normal(shape, dtype=np.float32),
-    "exponential": lambda rng, shape: rng.standard_exponential(shape),
+_STANDARD: dict[str, tuple[Callable[..., Any], Any]] = {
+    "uniform": (np.random.Generator.random, np.float32),  # 24 bits: never rounds up to 1
+    "normal": (np.random.Generator.standard_normal, np.float32),
+    "exponential": (np.random.Generator.standard_exponential, np.float64),
 }
 
 _VALUES: dict[str, Callable[..., Tensor]] = {
@@ -60,13 +60,20 @@ class RandomCall:
 
         A Bernoulli draw is kept as its uniform variate, so that it stands for every rate.
         """
+        return self.samples([rng], 1)[0]
+
+    def samples(self, rngs: Iterable[np.random.Generator], count: int) -> Tensor:
+        """The standard variates of so many draws, ``(count, *shape)``, each from its own generator."""
         if self.kind == "integers":
             low, high = self.parameters
-            return torch.as_tensor(rng.integers(low, high, self.shape))
+            return torch.stack([torch.as_tensor(rng.integers(low, high, self.shape)) for rng in rngs])
         if self.kind == "permutation":
-            return torch.as_tensor(rng.permutation(self.shape[0]))
-        standard = _STANDARD["uniform" if self.kind == "keep" else self.kind]
-        return torch.as_tensor(np.asarray(standard(rng, self.shape)))
+            return torch.stack([torch.as_tensor(rng.permutation(self.shape[0])) for rng in rngs])
+        standard, dtype = _STANDARD["uniform" if self.kind == "keep" else self.kind]
+        values = np.empty((count, *self.shape), dtype)
+        for place, rng in zip(values.reshape(count, -1), rngs, strict=True):
+            standard(rng, dtype=dtype, out=place)
+        return torch.from_numpy(values)
 
     def value(self, variate: Tensor) -> Tensor:
         """The operation's value from its standard variate, already on the right device and of the right shape."""

@@ -1,20 +1,16 @@
-"""Many draws in one batch: which draw each row of a forward belongs to, and the part of it that all draws share."""
+"""Many draws in one batch: which draw each row of a forward belongs to."""
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_uq._trees import leaves, tree_map
-
-
-class CannotFoldError(RuntimeError):
-    """The draws of this call cannot share a batch: they run one after another instead. Never reaches the user."""
+from captum_uq._trees import leaves
+from captum_uq.samplers._prefix import CannotFoldError, Prefix
 
 
 class Rows:
@@ -39,7 +35,7 @@ class Rows:
         self.draws: Tensor | None = None
         self.when_parted: Callable[[], object] = lambda: None
         self._draws_per_product = draws_per_product
-        self._prefix: _Prefix | None = None
+        self._prefix: Prefix | None = None
         self._orders: tuple[Tensor, Tensor | None] | None = None
 
     def folded(self, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,8 +62,9 @@ class Rows:
         self._prefix = None
         try:
             if self._draws_per_product and order is not None:
-                self._prefix, (args, kwargs) = _Prefix.of(order, (args, kwargs), self._draws_per_product)
-            yield args, kwargs
+                self._prefix, (args, kwargs) = Prefix.of(order, (args, kwargs), self._draws_per_product)
+            with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
+                yield args, kwargs
         finally:
             self.draws = self._prefix = None
 
@@ -78,6 +75,12 @@ class Rows:
             return None
         order = draws.argsort(stable=True).view(count, -1)
         return order if bool((draws[order] == draws[order[:, :1]]).all()) else None
+
+    @property
+    def one_each(self) -> bool:
+        """Whether the forward under way has one row for each draw, in their order."""
+        draws = self.draws
+        return draws is not None and len(draws) == self.count and torch.equal(draws.cpu(), torch.arange(self.count))
 
     @property
     def order(self) -> Tensor:
@@ -116,117 +119,3 @@ class Rows:
             raise CannotFoldError("the network does not return one output for each row")
         if self._prefix is not None:
             self._prefix.check(output)
-
-
-class _Prefix:
-    """The distinct rows of one forward, before the draws part.
-
-    Where a backward pass will come, there are copies of them: as many as the draws that it runs at once.
-
-    Args:
-        order: The rows of each draw, ``(D, U)``.
-        copies: How many there are, `C`.
-    """
-
-    def __init__(self, order: Tensor, copies: int) -> None:
-        self.order, self.copies = order, copies
-        self.source = torch.empty_like(order.flatten())
-        self.source[order.flatten()] = torch.arange(order.shape[1], device=order.device).repeat(order.shape[0])
-        self.full: list[Tensor] = []
-        self.own: list[Tensor] = []
-        self.passed = False
-
-    @classmethod
-    def of(cls, order: Tensor, arguments: Any, draws_per_product: int) -> tuple[_Prefix | None, Any]:
-        """The prefix and its arguments, with ``C * U`` rows; None where the rows of the draws differ."""
-        size = order.numel()
-        batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
-        backwards = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in batched)
-        products = math.ceil(len(order) / draws_per_product)
-        prefix = cls(order, math.ceil(len(order) / products) if backwards else 1)
-        if not batched or not all(prefix._same_in_all_draws(leaf) for leaf in batched):
-            return None, arguments
-        return prefix, tree_map(lambda leaf: prefix._distinct(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
-
-    def _same_in_all_draws(self, leaf: Tensor) -> bool:
-        leaf = leaf.detach()
-        return torch.equal(leaf, leaf[self.order[0]][self.source])
-
-    def _distinct(self, leaf: Tensor) -> Tensor:
-        """The rows of the first draw, which stand for all; a gradient that reaches them is given to the right draw."""
-        own = leaf.detach()[self.order[0].repeat(self.copies)]
-        if leaf.requires_grad and torch.is_grad_enabled():
-            own.requires_grad_()
-            self.full.append(leaf)
-            self.own.append(own)
-        return own
-
-    def part(self, arguments: Any) -> Any:
-        """The arguments with a row for each row of the forward.
-
-        Raises:
-            CannotFoldError: None of them has the prefix's rows.
-        """
-        self.passed = True
-        size = self.copies * self.order.shape[1]
-        batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
-        if not batched:
-            raise CannotFoldError("the first dimension of what a module takes is not the batch's")
-        flowing = [leaf for leaf in batched if leaf.requires_grad] if self.own else []
-        parted = {id(leaf): leaf.detach()[self.source] for leaf in batched if leaf not in set(flowing)}
-        if flowing:
-            outputs = _Part.apply(self, flowing, *self.full)
-            parted |= {id(leaf): output for leaf, output in zip(flowing, outputs, strict=True)}
-        return tree_map(lambda leaf: parted.get(id(leaf), leaf), arguments)
-
-    def check(self, output: Any) -> None:
-        """Refuse an output that does not come from behind the place where the draws part, or not only.
-
-        Raises:
-            CannotFoldError: Some of it does not.
-        """
-        if not self.passed:
-            raise CannotFoldError("nothing of the network differs between the draws")
-        own = {id(leaf) for leaf in self.own}
-        seen, waiting = set(), [leaf.grad_fn for leaf in leaves(output) if leaf.grad_fn is not None]
-        while waiting:
-            node = waiting.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            if id(getattr(node, "variable", None)) in own:
-                raise CannotFoldError("a path of the network leads around the first module that draws")
-            waiting += [parent for parent, _ in node.next_functions if parent is not None]
-
-
-class _Part(torch.autograd.Function):
-    """Activations of the prefix, one row for each row of the forward; backwards, one product for each draw."""
-
-    @staticmethod
-    def forward(ctx: Any, prefix: _Prefix, activations: list[Tensor], *full: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG004
-        ctx.prefix, ctx.activations = prefix, activations
-        ctx.set_materialize_grads(True)
-        return tuple(activation.detach()[prefix.source] for activation in activations)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        prefix: _Prefix = ctx.prefix
-        results: list[Tensor | None] = [None] * len(prefix.full)
-        for rows in map(Tensor.flatten, prefix.order.split(prefix.copies)):
-            products = [
-                _with_rows(g[rows], len(activation)) for g, activation in zip(gradients, ctx.activations, strict=True)
-            ]
-            parts = torch.autograd.grad(ctx.activations, prefix.own, products, retain_graph=True, allow_unused=True)
-            for place, part in enumerate(parts):
-                if part is not None:
-                    result = results[place]
-                    if result is None:
-                        result = results[place] = torch.zeros_like(prefix.full[place])
-                    result[rows] = part[: len(rows)]
-        return (None, None, *results)
-
-
-def _with_rows(tensor: Tensor, size: int) -> Tensor:
-    """A tensor with rows of 0 at its end, ``(size, *row)``."""
-    missing = size - len(tensor)
-    return tensor if not missing else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])

@@ -60,11 +60,11 @@ def test_a_prefix_runs_what_one_deterministic_call_runs(method: Any, arguments: 
 def test_draws_are_halved_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     folded, sizes = run.fold_draws, []
 
-    def scarce(job: Any, how: Any, indices: Any, share: bool) -> Any:
+    def scarce(job: Any, how: Any, indices: Any, *layout: Any) -> Any:
         sizes.append(len(indices))
         if len(indices) > 3:
             raise torch.OutOfMemoryError("out of memory")
-        return folded(job, how, indices, share)
+        return folded(job, how, indices, *layout)
 
     monkeypatch.setattr(run, "fold_draws", scarce)
     result = attribute(execution="fold")
@@ -76,10 +76,10 @@ def test_draws_are_halved_when_memory_runs_out(monkeypatch: pytest.MonkeyPatch) 
 def test_an_error_half_way_goes_on_with_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     folded = run.fold_draws
 
-    def failing(job: Any, how: Any, indices: Any, share: bool) -> Any:
+    def failing(job: Any, how: Any, indices: Any, *layout: Any) -> Any:
         if indices[0] > 3:
             raise RuntimeError("something of the network's")
-        return folded(job, how, indices, share)
+        return folded(job, how, indices, *layout)
 
     monkeypatch.setattr(run, "fold_draws", failing)
     result = attribute(execution="fold", draws_per_eval=4)

@@ -401,3 +401,19 @@ def test_a_composites_context_leaves_no_trace_either() -> None:
 def test_a_composite_is_a_composite() -> None:
     with pytest.raises(TypeError, match="such as EpsilonComposite.., got ZPlusRule"):
         LRP(Plain(), composite=ZPlusRule())
+
+
+def test_relevance_is_left_behind_where_captums_layer_lrp_reads_it() -> None:
+    """Of a whole network it would be all activations once more."""
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
+    inputs, left = torch.randn(1, 4), {}
+    for name, method in {
+        "captum": captum.attr.LRP(model),
+        "ours": LRP(model, composite=EpsilonComposite()),
+        "layer": LayerLRP(model, model[0], composite=EpsilonComposite()),
+    }.items():
+        rule = model[0].rule = EpsilonRule()
+        method.attribute(inputs, target=1)
+        left[name] = bool(rule.relevance_output)
+        assert rule.keeps_relevance
+    assert left == {"captum": True, "ours": False, "layer": True}
