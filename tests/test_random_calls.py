@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from captum_uq._rng import generator
-from captum_uq.samplers._random_calls import deliver, device_of, read, tile
+from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read, tile
 from captum_uq.samplers._random_mode import RandomMode
 
 N = 4000
@@ -127,3 +128,27 @@ def test_a_row_is_repeated_along_the_dimension_that_grew(row: tuple[int, ...], b
 def test_shapes_whose_rows_cannot_be_told_are_refused(row: tuple[int, ...], batch: tuple[int, ...]) -> None:
     with pytest.raises(RuntimeError, match="for one row"):
         tile(torch.zeros(row), batch, "a test")
+
+
+REFERENCES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Any]] = {
+    "keep": lambda rng, shape: rng.random(shape, dtype=np.float32),
+    "uniform": lambda rng, shape: rng.random(shape, dtype=np.float32),
+    "normal": lambda rng, shape: rng.standard_normal(shape, dtype=np.float32),
+    "exponential": lambda rng, shape: rng.standard_exponential(shape),
+    "integers": lambda rng, shape: rng.integers(2, 9, shape),
+    "permutation": lambda rng, shape: rng.permutation(shape[0]),
+}
+
+
+SHAPES = ((1,), (7,), (2, 3, 4), (0, 3), ())
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(k, s) for k in REFERENCES for s in SHAPES if s or k != "permutation"])
+def test_variates_are_numpys_for_one_draw_and_for_many(kind: str, shape: tuple[int, ...]) -> None:
+    """Also those that are made of raw bits: NumPy promises that its bits stay, not that its floats do."""
+    call = RandomCall(kind, shape, {"integers": (2, 9), "keep": (0.5,)}.get(kind, ()))
+    expected = [np.asarray(REFERENCES[kind](generator(seed), shape)) for seed in range(3)]
+    many = call.samples(generator(seed) for seed in range(3))
+    assert many.numpy().dtype == expected[0].dtype
+    assert np.array_equal(many, np.stack(expected))
+    assert np.array_equal(call.sample(generator(1)), expected[1])

@@ -169,7 +169,7 @@ class Call:
     def arguments(self) -> dict[str, Any]:
         """What was given, by position or by name; nothing where that is wrong: Captum says it better."""
         try:
-            given = inspect.signature(self.method.attribute).bind_partial(*self.args, **self.kwargs).arguments
+            given = _signature(self.method).bind_partial(*self.args, **self.kwargs).arguments
         except TypeError:
             return {}
         return {**given.pop("kwargs", {}), **given}
@@ -196,7 +196,7 @@ class Call:
         """The same call with another value of an argument that it was given."""
         if name in self.kwargs:
             return replace(self, kwargs=self.kwargs | {name: value})
-        bound = inspect.signature(self.method.attribute).bind_partial(*self.args, **self.kwargs)
+        bound = _signature(self.method).bind_partial(*self.args, **self.kwargs)
         bound.arguments[name] = value
         return replace(self, args=bound.args, kwargs=bound.kwargs)
 
@@ -209,4 +209,20 @@ class Call:
 
     def accepts(self, name: str) -> bool:
         """Whether the method's ``attribute`` has an argument of this name."""
-        return name in inspect.signature(self.method.attribute).parameters
+        return name in _signature(self.method).parameters
+
+
+def _signature(method: Attribution) -> inspect.Signature:
+    """How a method's ``attribute`` is called."""
+    attribute = method.attribute
+    if getattr(attribute, "__func__", None) is not getattr(type(method), "attribute", None):
+        return inspect.signature(attribute)
+    kind: Any = type(method)
+    return _signature_of(kind)
+
+
+@functools.lru_cache(maxsize=256)
+def _signature_of(method: Any) -> inspect.Signature:
+    """How ``attribute`` of the methods of a class is called; reading it takes as long as a small network's forward."""
+    whole = inspect.signature(method.attribute)
+    return whole.replace(parameters=list(whole.parameters.values())[1:])

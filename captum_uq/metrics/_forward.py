@@ -85,7 +85,7 @@ _VERDICTS: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, _Verdict]] = weak
 
 def _verdict(forward_func: object, inputs: tuple[Tensor, ...]) -> _Verdict:
     """What is known of a forward function on such inputs."""
-    if not convolves(forward_func) or not any(map(moves, inputs)):
+    if not any(map(moves, inputs)) or not convolves(forward_func):
         return _Verdict(same=False)
     assert isinstance(forward_func, nn.Module)
     structure = tuple((name, type(module), module.training) for name, module in forward_func.named_modules())

@@ -58,7 +58,7 @@ class FoldedDraws(HeldDraw):
         key = (name, use, position, call.shape, device)
         if key not in self._variates:
             generators = (generator(self._seed, index, name, use, position) for index in self._indices)
-            self._variates[key] = call.samples(generators, len(self._indices)).to(device)
+            self._variates[key] = call.samples(generators).to(device)
         return self._variates[key]
 
 
