@@ -72,7 +72,11 @@ class Prefix:
         return saved_tensors_hooks(self._saved, lambda saved: saved)
 
     def _saved(self, saved: Tensor) -> Tensor:
-        """What an operation of the prefix keeps: pictures, weights, the places of maxima."""
+        """What an operation of the prefix keeps: pictures, weights, the places of maxima.
+
+        Outside the graph: an operation that kept its own result in it would keep itself alive for ever.
+        """
+        saved = saved.detach()
         return saved if self.passed else channels_last(saved, of=(torch.float32, torch.int64))
 
     def part(self, arguments: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import captum.attr as attr
@@ -201,3 +203,44 @@ def test_a_prefix_of_another_dtype_keeps_things_as_they_lie() -> None:
     result = attribute(attr.Saliency, network, inputs=pictures().double(), execution="prefix")
     assert result.execution.road == "prefix"
     assert all(network.net[1].kept)
+
+
+class Token:
+    """Something that a weak reference can look for."""
+
+
+class Marks(torch.autograd.Function):
+    """The identity, whose node in the graph holds a token."""
+
+    @staticmethod
+    def forward(ctx: Any, activations: Tensor, tokens: list[Any]) -> Tensor:
+        ctx.token = Token()
+        tokens.append(weakref.ref(ctx.token))
+        return activations.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        return gradients[0], None
+
+
+class Marking(nn.Module):
+    """`Marks` as a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = list[Any]()
+
+    def forward(self, activations: Tensor) -> Tensor:
+        marked: Tensor = Marks.apply(activations, self.tokens)  # type: ignore[no-untyped-call]
+        return marked
+
+
+@pytest.mark.parametrize("execution", ["loop", "fold", "prefix"])
+def test_nothing_of_the_graph_outlives_a_call(execution: str) -> None:
+    """A ReLU keeps its own result: kept in the graph it would keep the graph, and all activations with it."""
+    network, marking = Network(), Marking()
+    network.net = nn.Sequential(nn.Conv2d(3, 6, 3), marking, nn.ReLU(), nn.Dropout(0.5), nn.ReLU(), nn.Flatten())
+    assert attribute(attr.Saliency, network.eval(), execution=execution).execution.road == execution
+    gc.collect()
+    assert marking.tokens
+    assert not any(token() for token in marking.tokens)
