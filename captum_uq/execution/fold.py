@@ -15,6 +15,7 @@ from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
 from captum_uq.execution.method import replaced_forward_func, wrapped_forward
+from captum_uq.execution.one_channel import one_channel
 from captum_uq.execution.rows import fold_call, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.samplers.base import CannotFoldError, Rows
@@ -61,7 +62,8 @@ def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_la
     def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
         return rows.folded(laid_out(forward) if channels_last else forward)
 
-    with job.untouched(), context, wrapped_forward(job.call.method, wrap):
+    assert job.model is not None
+    with job.untouched(), one_channel(job.model), context, wrapped_forward(job.call.method, wrap):
         yield rows
 
 

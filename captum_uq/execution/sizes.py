@@ -15,8 +15,12 @@ _MEMORY = 2**30
 _CACHE = {"cpu": 2**24}
 """Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
 
-_PRODUCT = {"cpu": 6 * 2**20}
+_PRODUCT = {"cpu": 2**22}
 """The same for the part that draws share, which they pass backwards together."""
+
+_ROWS, _ROWS_CACHE = 10, {"cpu": 2**25}
+"""So many rows are passed backwards together even where they leave the cache, up to these bytes: what an operation
+takes whatever its rows, such as laying out the weights of a convolution, is then theirs together."""
 
 
 class Sizes(NamedTuple):
@@ -57,8 +61,14 @@ def sizes(work: Work, share: bool, rows: int, job: Job) -> Sizes:
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
     fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)))
     if share:
-        return Sizes(fits, fits, _draws(_PRODUCT.get(device, _MEMORY), rows * work.shared_bytes))
+        return Sizes(fits, fits, _draws_per_product(work.shared_bytes, rows, device))
     return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), rows * work.bytes)), 0)
+
+
+def _draws_per_product(row: int, rows: int, device: str) -> int:
+    """How many draws pass what they share backwards together, each with so many rows of so many bytes."""
+    cached = _draws(_PRODUCT.get(device, _MEMORY), rows * row)
+    return max(cached, min(_ROWS // rows, _draws(_ROWS_CACHE.get(device, _MEMORY), rows * row)))
 
 
 def _draws(limit: int, each: float) -> int:

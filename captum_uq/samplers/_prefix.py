@@ -65,9 +65,10 @@ class Prefix:
         """What a backward pass will need is kept with its channels last.
 
         The forward itself runs as its inputs lie, so that no unit falls on another side of 0 by rounding; backwards
-        there are only products and sums, faster so, and a prefix is passed backwards many times.
+        there are only products and sums, faster so, and a prefix is passed backwards many times. Not for pictures of
+        one channel, whose gradients are faster otherwise (`captum_uq.execution.one_channel`).
         """
-        if not any(map(moves, self.own)):
+        if not any(own.shape[1:2] != (1,) and moves(own) for own in self.own):
             return contextlib.nullcontext()
         return saved_tensors_hooks(self._saved, lambda saved: saved)
 

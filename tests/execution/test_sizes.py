@@ -46,5 +46,16 @@ def test_memory_bounds_what_runs_at_once(rows: int, device: str) -> None:
         assert folded.cached * rows * work.bytes <= max(module._CACHE["cpu"], rows * work.bytes)
 
 
+@pytest.mark.parametrize("rows", [1, 4, 50])
+@pytest.mark.parametrize("row_bytes", [10**3, 10**5, 10**6, 10**7, 10**9])
+def test_a_product_fits_the_cache_or_has_few_rows(row_bytes: int, rows: int) -> None:
+    draws = sizes(Work(10**9, 10**8, 2 * row_bytes, row_bytes), True, rows, job("cpu")).draws_per_product
+    fits, few = draws * rows * row_bytes <= module._PRODUCT["cpu"], draws * rows <= module._ROWS
+    assert draws == 1 or fits or (few and draws * rows * row_bytes <= module._ROWS_CACHE["cpu"])
+    more = (draws + 1) * rows
+    assert more * row_bytes > module._PRODUCT["cpu"]
+    assert more > module._ROWS or more * row_bytes > module._ROWS_CACHE["cpu"]
+
+
 def test_nothing_to_hold_is_no_division_by_zero() -> None:
     assert sizes(Work(0, 0, 0, 0), True, 1, job("cpu")).draws_per_eval(10) == 10
