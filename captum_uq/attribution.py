@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
@@ -23,7 +22,7 @@ from captum_uq.execution.session import at_work
 from captum_uq.execution.targets import resolve
 from captum_uq.samplers._agreement import warn_if_disagreeing
 from captum_uq.samplers.base import BoundSampler, Sampler, original
-from captum_uq.stats import summarize
+from captum_uq.stats.summary import check_named
 
 _DETERMINISTIC = "deterministic"
 _OWN = ("attribution_method", "sampler", "summary", "get_name")
@@ -76,7 +75,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
                 "See captum_uq.samplers for those there are."
             )
         if isinstance(summary, str) and summary != _DETERMINISTIC:
-            summarize(torch.zeros(100, 1), summary)  # an unknown name is said now, not after all the draws
+            check_named(summary)  # now, not after all the draws
         self.attribution_method = attribution_method
         self.sampler = sampler
         self.summary = summary

@@ -145,10 +145,9 @@ SHAPES = ((1,), (7,), (2, 3, 4), (0, 3), ())
 
 @pytest.mark.parametrize(("kind", "shape"), [(k, s) for k in REFERENCES for s in SHAPES if s or k != "permutation"])
 def test_variates_are_numpys_for_one_draw_and_for_many(kind: str, shape: tuple[int, ...]) -> None:
-    """Also those that are made of raw bits: NumPy promises that its bits stay, not that its floats do."""
     call = RandomCall(kind, shape, {"integers": (2, 9), "keep": (0.5,)}.get(kind, ()))
     expected = [np.asarray(REFERENCES[kind](generator(seed), shape)) for seed in range(3)]
-    many = call.samples(generator(seed) for seed in range(3))
+    many = call.samples([generator(seed) for seed in range(3)])
     assert many.numpy().dtype == expected[0].dtype
     assert np.array_equal(many, np.stack(expected))
     assert np.array_equal(call.sample(generator(1)), expected[1])

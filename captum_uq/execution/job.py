@@ -33,6 +33,7 @@ class EstimatorNoise:
         self._seed = seed
         self._follows_global = follows_global
         self._start = self._end = GlobalState.now()
+        self._shared: GlobalState | None = None
 
     @contextlib.contextmanager
     def of_draw(self, index: int) -> Iterator[None]:
@@ -46,9 +47,17 @@ class EstimatorNoise:
         if self.independent and index and self._seed is not None:
             seed_global(self._seed, "estimator", index)
         elif not self._follows_global and self._seed is not None:
-            seed_global(self._seed, "estimator", 0)
+            self._restore_shared(self._seed)
         elif not (self.independent and index):
             self._start.restore()
+
+    def _restore_shared(self, seed: int) -> None:
+        """The numbers of the seed, the same each time: to put a state back is faster than to make it from a seed."""
+        if self._shared is None:
+            seed_global(seed, "estimator", 0)
+            self._shared = GlobalState.now()
+        else:
+            self._shared.restore()
 
     def finish(self) -> None:
         """Leave the global generators as the law says."""

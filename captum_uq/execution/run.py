@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +33,7 @@ def run_draws(
         The predictions, ``(T, N, *outputs)``, and the road that was taken to the end.
     """
     n_draws, predictions, first = draws.n_draws, Kept(draws.n_draws), 0
-    with tqdm(total=n_draws, desc=progress, unit="draw", disable=progress is None) as bar:
+    with nullcontext() if progress is None else tqdm(total=n_draws, desc=progress, unit="draw") as bar:
         while first < n_draws:
             indices = range(first, min(first + execution.draws_per_eval, n_draws))
             try:
@@ -46,7 +47,8 @@ def run_draws(
             if prediction is not None:
                 predictions.put(first, prediction)
             first += len(indices)
-            bar.update(len(indices))
+            if bar is not None:
+                bar.update(len(indices))
     job.noise.finish()
     outputs: Tensor | None = predictions.stacked()
     return outputs, execution

@@ -57,7 +57,7 @@ class FoldedDraws(HeldDraw):
         """The standard variates of one random call in every draw, ``(D, *row)``."""
         key = (name, use, position, call.shape, device)
         if key not in self._variates:
-            generators = (generator(self._seed, index, name, use, position) for index in self._indices)
+            generators = [generator(self._seed, index, name, use, position) for index in self._indices]
             self._variates[key] = call.samples(generators).to(device)
         return self._variates[key]
 

@@ -8,7 +8,7 @@ from that. What depends on the input beyond its shape has no value that could be
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,11 +26,17 @@ WAY_OUT = (
 )
 
 _STANDARD: dict[str, Callable[..., Any]] = {
-    "normal": lambda rng, shape: rng.standard_normal(shape, dtype=np.float32),
     "exponential": lambda rng, shape: rng.standard_exponential(shape),
     "integers": lambda rng, shape, low, high: rng.integers(low, high, shape),
     "permutation": lambda rng, shape: rng.permutation(shape[0]),
 }
+
+_WRITTEN: dict[str, Callable[..., Any]] = {
+    "keep": lambda rng, out: rng.random(out=out, dtype=np.float32),
+    "uniform": lambda rng, out: rng.random(out=out, dtype=np.float32),
+    "normal": lambda rng, out: rng.standard_normal(out=out, dtype=np.float32),
+}
+"""What is written for all draws to memory taken once: to take memory costs more than the numbers in it."""
 
 _VALUES: dict[str, Callable[..., Tensor]] = {
     "keep": lambda u, p: u < p,
@@ -63,11 +69,13 @@ class RandomCall:
         """
         return self.samples([rng])[0]
 
-    def samples(self, rngs: Iterable[np.random.Generator]) -> Tensor:
+    def samples(self, rngs: Sequence[np.random.Generator]) -> Tensor:
         """The standard variates of several draws, ``(D, *shape)``, each from its own generator."""
-        if self.kind in ("keep", "uniform"):
-            values = _uniform_variates(rngs, math.prod(self.shape))
-            return torch.from_numpy(values.reshape(len(values), *self.shape))
+        if self.kind in _WRITTEN:
+            values = np.empty((len(rngs), math.prod(self.shape)), np.float32)
+            for out, rng in zip(values, rngs, strict=True):
+                _WRITTEN[self.kind](rng, out)
+            return torch.from_numpy(values.reshape(len(rngs), *self.shape))
         parameters = self.parameters if self.kind == "integers" else ()
         return torch.from_numpy(np.stack([_STANDARD[self.kind](rng, self.shape, *parameters) for rng in rngs]))
 
@@ -85,16 +93,6 @@ class RandomCall:
     def by_element(self) -> bool:
         """Whether a parameter is a tensor: it may then depend on the input."""
         return any(isinstance(parameter, Tensor) for parameter in self.parameters)
-
-
-def _uniform_variates(rngs: Iterable[np.random.Generator], size: int) -> Any:
-    """Uniform variates of each generator, ``(D, size)`` in float32: of 24 bits, which never round up to 1.
-
-    They are those of ``rng.random(size, dtype=np.float32)`` on a new generator, in half the time.
-    """
-    words = np.stack([rng.bit_generator.random_raw((size + 1) // 2) for rng in rngs])
-    halves = words.astype("<u8", copy=False).view("<u4")[:, :size]
-    return np.multiply(halves >> np.uint32(8), np.float32(2**-24), dtype=np.float32)
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import checked
@@ -112,6 +114,19 @@ def named(summary: str) -> tuple[str, tuple[float, ...]]:
         return _BY_NAME_AND_PERCENTILE[name].__name__, (_number(q, summary),)
     names = ", ".join([*_BY_NAME, *(f"{each}:q" for each in _BY_NAME_AND_PERCENTILE)])
     raise ValueError(f"no statistic is called {summary!r}; the names are {names}. A function does as well.")
+
+
+@functools.lru_cache
+def check_named(summary: str) -> None:
+    """Refuse what is no name of a statistic, before there are draws.
+
+    Args:
+        summary: A name of :func:`summarize`.
+
+    Raises:
+        ValueError: If no statistic has that name, or none its percentile.
+    """  # noqa: DOC502 (raised by the statistic)
+    _by_name(torch.zeros(100, 1), summary)
 
 
 def _by_name(draws: Tensor, summary: str) -> Tensor:
