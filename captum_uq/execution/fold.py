@@ -14,7 +14,7 @@ from captum_uq._trees import tree_map
 from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
-from captum_uq.execution.method import replaced_forward_func, wrapped_forward
+from captum_uq.execution.method import wrapped_forward
 from captum_uq.execution.one_channel import one_channel
 from captum_uq.execution.rows import fold_call, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
@@ -76,9 +76,8 @@ def _one_call(job: Job, distributions: tuple[str, ...], indices: Sequence[int]) 
 
 def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
     """A call for each draw, whose forwards are shared."""
-    method, results = job.call.method, []
-    shared = SharedForwards(method.forward_func, len(indices))
-    with replaced_forward_func(method, shared):
+    shared, results = SharedForwards(len(indices)), []
+    with wrapped_forward(job.call.method, shared.around):
         for number, index in enumerate(indices):
             shared.begin(number)
             with job.noise.of_draw(index):

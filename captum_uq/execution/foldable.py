@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captum import attr
 
@@ -37,7 +37,8 @@ _WITHOUT_GRADIENTS = Folding(ROWS, "each example is perturbed in the same way", 
 _INSIDE_PERTURBED = Folding(ROWS, "each example is perturbed in the same way", gradients=False, inside=True)
 _INSIDE_BASELINES = Folding(ROWS, "each example meets every baseline", inside=True, distributions=("baselines",))
 _SHARED_SAMPLES = Folding(FORWARDS, "all draws are asked about the same perturbed inputs", gradients=False, random=True)
-_RANDOM_ROWS = Folding(None, "its random numbers depend on the number of rows", random=True)
+_SHARED_GRADIENTS = Folding(FORWARDS, "all draws are asked for gradients at the same random inputs", random=True)
+_RANDOM_ROWS = Folding(None, "its random numbers depend on the number of rows", inside=True, random=True)
 
 FOLDABLE: dict[type, Folding] = {
     attr.Saliency: _BY_ROW,
@@ -81,10 +82,10 @@ FOLDABLE: dict[type, Folding] = {
     attr.NeuronGuidedBackprop: _INSIDE,
     attr.NeuronDeconvolution: _INSIDE,
     attr.NeuronFeatureAblation: _INSIDE_PERTURBED,
-    attr.GradientShap: _RANDOM_ROWS,
+    attr.GradientShap: _SHARED_GRADIENTS,
     attr.LayerGradientShap: _RANDOM_ROWS,
     attr.NeuronGradientShap: _RANDOM_ROWS,
-    attr.NoiseTunnel: _RANDOM_ROWS,
+    attr.NoiseTunnel: _SHARED_GRADIENTS,
     attr.LayerFeaturePermutation: Folding(None, "it exchanges activations between the rows of a batch", random=True),
     attr.DataLoaderAttribution: Folding(None, "its inputs come from a data loader"),
     attr.LLMAttribution: Folding(None, "its inputs are texts"),
@@ -106,4 +107,14 @@ def folding(method: attr.Attribution) -> Folding:
     Returns:
         How its draws may be folded.
     """
-    return FOLDABLE.get(getattr(type(method), "folds_as", type(method)), _UNKNOWN)
+    how = FOLDABLE.get(getattr(type(method), "folds_as", type(method)), _UNKNOWN)
+    return _tunnelled(method.attribution_method) if isinstance(method, attr.NoiseTunnel) else how
+
+
+def _tunnelled(method: attr.Attribution) -> Folding:
+    """The row of a NoiseTunnel around a method, whose draws ask what that method asks."""
+    how = folding(method)
+    remembers = isinstance(method, (attr.DeepLift, attr.LRP))  # the rows of a forward, in hooks
+    if how.way is None or how.inside or remembers:
+        return replace(_RANDOM_ROWS, reason=f"its {type(method).__name__} cannot share forwards")
+    return FOLDABLE[attr.NoiseTunnel]

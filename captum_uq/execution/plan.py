@@ -14,7 +14,7 @@ from captum_uq._rng import isolated
 from captum_uq._trees import leaves, tree_map
 from captum_uq.distribution.execution import FOLD, LOOP, PREFIX, Execution
 from captum_uq.execution.fold import fold_draws
-from captum_uq.execution.foldable import Folding, folding
+from captum_uq.execution.foldable import FORWARDS, Folding, folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
@@ -165,7 +165,8 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
-                many = sizes(work, share, count.largest, job)
+                held = count.together if how.way == FORWARDS and how.gradients else 0
+                many = sizes(work, share, count.largest, job, held)
                 return _Choice(road, "; ".join(refused) or how.reason, many, layout)
             refused.append(slower)
         except Exception as error:

@@ -44,7 +44,7 @@ class Sizes(NamedTuple):
 ONE = Sizes(1, 1, 0)
 
 
-def sizes(work: Work, share: bool, rows: int, job: Job) -> Sizes:
+def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0) -> Sizes:
     """How many draws to run at once.
 
     Args:
@@ -52,6 +52,7 @@ def sizes(work: Work, share: bool, rows: int, job: Job) -> Sizes:
         share: Whether the draws share what comes before they part.
         rows: Rows of the largest forward of one draw.
         job: The call.
+        held: Rows of one draw whose gradients are held until the last draw has asked for them.
 
     Returns:
         The numbers.
@@ -59,7 +60,7 @@ def sizes(work: Work, share: bool, rows: int, job: Job) -> Sizes:
     arguments = list(leaves(job.call.forward_arguments))
     device = arguments[0].device.type
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
-    fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)))
+    fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)) + held * row)
     if share:
         return Sizes(fits, fits, _draws_per_product(work.shared_bytes, rows, device))
     return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), rows * work.bytes)), 0)

@@ -80,16 +80,18 @@ class RowCount:
 
     Attributes:
         largest: The most that one had.
+        together: Those of all.
     """
 
     def __init__(self) -> None:
-        self.largest = 1
+        self.largest, self.together = 1, 0
 
     def counting(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """``forward``, counted."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            self.largest = max(self.largest, batch_size(leaves((args, kwargs))))
+            size = batch_size(leaves((args, kwargs)))
+            self.largest, self.together = max(self.largest, size), self.together + size
             return forward(*args, **kwargs)
 
         return counted

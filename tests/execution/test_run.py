@@ -12,7 +12,6 @@ from torch import Tensor, nn
 import snapshots
 from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution
 from captum_uq.execution import plan, run
-from captum_uq.execution.shared_forwards import SharedForwards
 from networks import build
 from roads import hold_equal
 
@@ -228,34 +227,3 @@ def test_a_road_that_is_not_exact_is_not_taken(method: Any, execution: str) -> N
     assert result.execution.road == "loop"
     assert "its values were not those of the loop" in result.execution.reason
     assert torch.equal(result.draws, attribute(method, model, execution="loop", **given).draws)
-
-
-def test_a_shared_forward_answers_what_was_asked() -> None:
-    """A draw that asks about other inputs than the first is answered for itself."""
-    asked: list[int] = []
-
-    def forward(x: Tensor, draws: Tensor) -> Tensor:
-        asked.append(len(x))
-        return x.sum(1) + 100 * draws
-
-    one, other = torch.ones(2, 3), torch.full((2, 3), 5.0)
-    shared = SharedForwards(forward, 4)
-    with torch.no_grad():
-        for draw in range(4):
-            shared.begin(draw)
-            for inputs in (one, one if draw < 2 else other):
-                assert torch.equal(shared(inputs), inputs.sum(1) + 100 * draw)
-    assert asked == [8, 8, 2, 2]
-
-
-def test_a_question_is_remembered_as_it_was_asked() -> None:
-    """The first draw writes its second question into the tensor of its first; another draw asks that one first."""
-    shared = SharedForwards(lambda x, draws: x.sum(1) + 100 * draws, 2)
-    first, second = torch.ones(1, 3), torch.full((1, 3), 5.0)
-    buffer = first.clone()
-    with torch.no_grad():
-        shared.begin(0)
-        shared(buffer)
-        shared(buffer.copy_(second))
-        shared.begin(1)
-        assert torch.equal(shared(second), second.sum(1) + 100)
