@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from captum import attr
 
@@ -38,7 +38,7 @@ _INSIDE_PERTURBED = Folding(ROWS, "each example is perturbed in the same way", g
 _INSIDE_BASELINES = Folding(ROWS, "each example meets every baseline", inside=True, distributions=("baselines",))
 _SHARED_SAMPLES = Folding(FORWARDS, "all draws are asked about the same perturbed inputs", gradients=False, random=True)
 _SHARED_GRADIENTS = Folding(FORWARDS, "all draws are asked for gradients at the same random inputs", random=True)
-_RANDOM_ROWS = Folding(None, "its random numbers depend on the number of rows", inside=True, random=True)
+_RANDOM_ROWS = Folding(None, "its random numbers depend on the number of rows", random=True)
 
 FOLDABLE: dict[type, Folding] = {
     attr.Saliency: _BY_ROW,
@@ -108,7 +108,7 @@ def folding(method: attr.Attribution) -> Folding:
         How its draws may be folded.
     """
     how = FOLDABLE.get(getattr(type(method), "folds_as", type(method)), _UNKNOWN)
-    return _tunnelled(method.attribution_method) if isinstance(method, attr.NoiseTunnel) else how
+    return _tunnelled(method.attribution_method) if type(method) is attr.NoiseTunnel else how
 
 
 def _tunnelled(method: attr.Attribution) -> Folding:
@@ -116,5 +116,5 @@ def _tunnelled(method: attr.Attribution) -> Folding:
     how = folding(method)
     remembers = isinstance(method, (attr.DeepLift, attr.LRP))  # the rows of a forward, in hooks
     if how.way is None or how.inside or remembers:
-        return replace(_RANDOM_ROWS, reason=f"its {type(method).__name__} cannot share forwards")
+        return Folding(None, f"its {type(method).__name__} cannot share forwards", random=True)
     return FOLDABLE[attr.NoiseTunnel]

@@ -72,16 +72,16 @@ class _Answer:
         if not isinstance(outputs, Tensor):
             raise CannotFoldError("the network does not return one tensor")
         self._outputs, self._flowing = outputs, _flowing(many)
-        self._asked = [leaf.requires_grad for leaf in leaves(args)] if flowing else []
+        self._asked = _asked(args)
         self._passed: tuple[Tensor, list[Tensor | None]] | None = None
 
     def answers(self, args: Any) -> bool:
         """Whether this is the question."""
-        return bool(_flowing(args)) == bool(self._asked) and _same(self._args, args)
+        return _asked(args) == self._asked and _same(self._args, args)
 
     def of(self, draw: int, args: Any) -> Tensor:
         """The outputs of a draw, ``(R, *outputs)``."""
-        if self._asked:
+        if any(self._asked):
             answered: Tensor = _Answered.apply(self, draw, *_flowing(args))
             return answered
         return self.outputs(draw)
@@ -130,9 +130,14 @@ def _alone(forward_func: Callable[..., Any], draw: int, args: Any) -> Any:
     return forward_func(*args, torch.full((size,), draw, device=next(leaves(args)).device))
 
 
+def _asked(args: Any) -> list[bool]:
+    """Of which tensors a gradient is asked for."""
+    return [torch.is_grad_enabled() and leaf.requires_grad for leaf in leaves(args)]
+
+
 def _flowing(args: Any) -> list[Tensor]:
-    """What a gradient is asked for."""
-    return [leaf for leaf in leaves(args) if leaf.requires_grad] if torch.is_grad_enabled() else []
+    """The tensors that a gradient is asked for."""
+    return [leaf for leaf, asked in zip(leaves(args), _asked(args), strict=True) if asked]
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -76,15 +76,18 @@ def test_gradients_are_passed_backwards_once_for_all(gradients: tuple[bool, bool
     assert function.asked == [8, 2]
 
 
-def test_a_question_with_gradients_is_another_question() -> None:
+@pytest.mark.parametrize("other", [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("first", [(False, False), (True, False)])
+def test_a_question_with_other_gradients_is_another_question(first: Any, other: Any) -> None:
     function, shared = Function(), SharedForwards(2)
     forward = shared.around(function)
     shared.begin(0)
-    forward(*question(1.0))
+    forward(*question(1.0, first))
     shared.begin(1)
-    output = forward(*question(1.0, (True, False)))
-    assert output.requires_grad
-    assert function.asked == [4, 2]
+    args = question(1.0, other)
+    flowing = [leaf for leaf in args if leaf.requires_grad]
+    assert len(torch.autograd.grad(forward(*args).sum(), flowing)) == sum(other)
+    assert function.asked == ([4] if first == other else [4, 2])
 
 
 def test_what_it_cannot_do_it_refuses() -> None:
