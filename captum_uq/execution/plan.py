@@ -165,13 +165,19 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
-                held = count.together if how.way == FORWARDS and how.gradients else 0
-                many = sizes(work, share, count.largest, job, held)
+                many = sizes(work, share, count.largest, job, *_held_and_roots(how, count))
                 return _Choice(road, "; ".join(refused) or how.reason, many, layout)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")
     return _Choice(LOOP, "; ".join(refused))
+
+
+def _held_and_roots(how: Folding, count: RowCount) -> tuple[int, int]:
+    """What `sizes` asks of the gradients."""
+    if not how.gradients:
+        return 0, 0
+    return (count.together, 0) if how.way == FORWARDS else (0, count.largest)
 
 
 def _output_scale(job: Job) -> float:

@@ -227,3 +227,16 @@ def test_a_road_that_is_not_exact_is_not_taken(method: Any, execution: str) -> N
     assert result.execution.road == "loop"
     assert "its values were not those of the loop" in result.execution.reason
     assert torch.equal(result.draws, attribute(method, model, execution="loop", **given).draws)
+
+
+@pytest.mark.parametrize("method", [Saliency, IntegratedGradients, Occlusion])
+def test_gradients_of_a_table_are_not_asked_for_by_the_ten_thousand(method: Any) -> None:
+    """Autograd's time for them grows with the square of their number; without gradients all draws run at once."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
+    more, steps = {IntegratedGradients: ({"n_steps": 10}, 10), Occlusion: ({"sliding_window_shapes": (1,)}, 1)}.get(
+        method, ({}, 1)
+    )
+    uq = StochasticAttribution(method(model), MCDropout())
+    execution = uq.attribute(torch.ones(50, 4), target=1, n_draws=100, seed=0, **more).execution
+    assert execution.road == "prefix"
+    assert (execution.draws_per_eval * 50 * steps <= 2000) == (method is not Occlusion)

@@ -59,3 +59,20 @@ def test_a_product_fits_the_cache_or_has_few_rows(row_bytes: int, rows: int) -> 
 
 def test_nothing_to_hold_is_no_division_by_zero() -> None:
     assert sizes(Work(0, 0, 0, 0), True, 1, job("cpu")).draws_per_eval(10) == 10
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("operations", [0, 10**6, 10**8])
+@pytest.mark.parametrize("roots", [1, 30, 600, 5000])
+def test_outputs_that_are_passed_backwards_one_by_one_are_few(roots: int, operations: int, share: bool) -> None:
+    """Autograd takes the square of their number: with what an eval takes, together the least there is."""
+    work = Work(10 * operations, operations, 10**3, 10**2)
+    found = sizes(work, share, roots, job("cpu"), roots=roots).fits
+    fixed = module._CALL + module._OPERATION * roots * operations * share
+
+    def seconds(draws: int) -> float:
+        return 10_000 / draws * fixed + 10_000 / draws * module._PAIR * (draws * roots) ** 2
+
+    least = min(range(1, 2000), key=seconds)
+    fits = sizes(work, share, roots, job("cpu")).fits
+    assert found in {min(fits, least), min(fits, max(1, least - 1))}
