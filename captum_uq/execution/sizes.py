@@ -22,7 +22,6 @@ _ROWS, _ROWS_CACHE = 10, {"cpu": 2**25}
 """So many rows are passed backwards together even where they leave the cache, up to these bytes: what an operation
 takes whatever its rows, such as laying out the weights of a convolution, is then theirs together."""
 
-
 _CALL, _OPERATION, _PAIR = 2e-3, 2e-11, 1.2e-9
 """Seconds that an eval takes whatever its draws, one operation of what they share takes, and each pair of outputs whose
 gradients are asked for one by one, as Captum does: autograd's time for these grows with the square of their number. As
@@ -59,7 +58,7 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
         rows: Rows of the largest forward of one draw.
         job: The call.
         held: Rows of one draw whose gradients are held until the last draw has asked for them.
-        roots: Outputs of one draw from which the method asks for a gradient together.
+        roots: Outputs of one draw from which the method asks for a gradient together; 0 for none.
 
     Returns:
         The numbers.
@@ -68,8 +67,9 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
     device = arguments[0].device.type
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
     fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)) + held * row)
-    each_eval = _CALL + _OPERATION * rows * (work.shared if share else 0)
-    fits = min(fits, _draws(int(math.sqrt(each_eval / _PAIR)), roots))
+    if roots:
+        each_eval = _CALL + _OPERATION * rows * (work.shared if share else 0)
+        fits = min(fits, _draws(int(math.sqrt(each_eval / _PAIR)), roots))
     if share:
         return Sizes(fits, fits, _draws_per_product(work.shared_bytes, rows, device))
     return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), rows * work.bytes)), 0)

@@ -76,3 +76,9 @@ def test_outputs_that_are_passed_backwards_one_by_one_are_few(roots: int, operat
     least = min(range(1, 2000), key=seconds)
     fits = sizes(work, share, roots, job("cpu")).fits
     assert found in {min(fits, least), min(fits, max(1, least - 1))}
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_draws_without_gradients_are_bounded_by_memory_alone(share: bool) -> None:
+    work = Work(10**4, 10**3, 10**2, 10)
+    assert sizes(work, share, 1, job("cpu")).fits > 10 * sizes(work, share, 1, job("cpu"), roots=1).fits
