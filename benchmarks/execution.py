@@ -4,8 +4,9 @@ The naive loop is what users write today: Captum called T times with dropout swi
 turn, and the tables give ratios of medians; for the LeNet beside them how many rows its first layer ran, which does not
 wobble. The random weights do not matter for the time.
 
-Run from the repository: ``OMP_NUM_THREADS=2 python benchmarks/execution.py``, or with some of ``lenet``, ``vgg``,
-``sources`` and ``batched``. The whole takes about half an hour on two cores, most of it the naive loop on the VGG-16.
+Run from the repository: ``OMP_NUM_THREADS=2 python benchmarks/execution.py``, or with some of ``lenet``, ``table``,
+``vgg``, ``sources`` and ``batched``. The whole takes about half an hour on two cores, most of it the naive loop on the
+VGG-16.
 ``--readme`` puts the tables that were made into README.md.
 """
 
@@ -24,7 +25,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from execution_cases import Case, cases, lenet, minivgg, vgg16
+from execution_cases import Case, cases, lenet, minivgg, mlp, table_cases, vgg16
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, lrp
@@ -86,21 +87,42 @@ def lenet_table(repeats: int) -> str:
     every = cases(32, 1, 8, 50)
     print(f"Saliency, naive over a bare batch of {draws} rows: {one_batch(every['Saliency'], network, draws):.2f}")
     for batch in (1, 8):
-        inputs, cells, counts = picture(batch, 1, 32), [], []
-        for case in every.values():
-            ways: dict[str, Callable[[], Any]] = {
-                "naive": partial(case.naive, network, inputs, draws),
-                "loop": partial(case.ours, network, inputs, draws, MCDropout(), "loop"),
-                "auto": partial(case.ours, network, inputs, draws, MCDropout(), "auto"),
-            }
-            road = ways["auto"]().execution
-            seconds = medians(ways, repeats if batch == 1 else max(1, repeats // 2))
-            cells.append(f"{seconds['naive'] / seconds['auto']:.2f}")
-            counts.append(f"{rows_of(network, ways['naive'])} / {rows_of(network, ways['auto'])}")
-            loop = seconds["naive"] / seconds["loop"]
-            print(f"{case.name}, batch {batch}: {cells[-1]}, by the loop {loop:.2f}; {road}", flush=True)
-        rows |= {f"batch of {batch}": cells, f"rows of the first layer, batch of {batch}": counts}
+        inputs = picture(batch, 1, 32)
+        many = repeats if batch == 1 else max(1, repeats // 2)
+        rows[f"batch of {batch}"] = [against_naive(case, network, inputs, draws, many) for case in every.values()]
+        rows[f"rows of the first layer, batch of {batch}"] = [
+            f"{rows_of(network, way['naive'])} / {rows_of(network, way['auto'])}"
+            for way in (ways_of(case, network, inputs, draws) for case in every.values())
+        ]
     return table(f"LeNet, T = {draws}: naive / ours", list(every), rows)
+
+
+def mlp_table(repeats: int) -> str:
+    """The naive loop over ours on a table, T = 100."""
+    draws, network, every, rows = 100, mlp(), table_cases(8, 20), {}
+    for batch in (1, 32):
+        inputs = torch.randn(batch, 8, generator=torch.Generator().manual_seed(0))
+        rows[f"batch of {batch}"] = [against_naive(case, network, inputs, draws, repeats) for case in every.values()]
+    return table(f"MLP on a table, T = {draws}: naive / ours", list(every), rows)
+
+
+def ways_of(case: Case, network: nn.Module, inputs: Tensor, draws: int) -> dict[str, Callable[[], Any]]:
+    """MC dropout by the naive loop, by our loop and by the fastest of our roads."""
+    return {
+        "naive": partial(case.naive, network, inputs, draws),
+        "loop": partial(case.ours, network, inputs, draws, MCDropout(), "loop"),
+        "auto": partial(case.ours, network, inputs, draws, MCDropout(), "auto"),
+    }
+
+
+def against_naive(case: Case, network: nn.Module, inputs: Tensor, draws: int, repeats: int) -> str:
+    """The naive loop's median over ours."""
+    ways = ways_of(case, network, inputs, draws)
+    road = ways["auto"]().execution
+    seconds = medians(ways, repeats)
+    ratio, loop = (f"{seconds['naive'] / seconds[way]:.2f}" for way in ("auto", "loop"))
+    print(f"{case.name}, batch {len(inputs)}: {ratio}, by the loop {loop}; {road}", flush=True)
+    return ratio
 
 
 def vgg_table(repeats: int) -> str:
@@ -189,7 +211,7 @@ def batched_table(repeats: int) -> str:
     return table(f"LRP-epsilon of one digit, T = {draws}", list(ways), {"LeNet": cells})
 
 
-PARTS = {"lenet": lenet_table, "vgg": vgg_table, "sources": sources_table, "batched": batched_table}
+PARTS = {"lenet": lenet_table, "table": mlp_table, "vgg": vgg_table, "sources": sources_table, "batched": batched_table}
 
 
 def write_readme(part: str, made: str) -> None:

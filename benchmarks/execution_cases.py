@@ -25,6 +25,12 @@ def lenet() -> nn.Module:
     ).eval()
 
 
+def mlp() -> nn.Module:
+    """A small network for a table of 8 columns, as California Housing is."""
+    hidden = (nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.1))
+    return nn.Sequential(*hidden, nn.Linear(64, 3)).eval()
+
+
 def convolutions(widths: tuple[int, ...]) -> Iterator[nn.Module]:
     """3x3 convolutions; a width of 0 is a pool."""
     before = 3
@@ -115,8 +121,20 @@ def mask(size: int, patch: int) -> Tensor:
 
 
 def cases(size: int, channels: int, patch: int, steps: int) -> dict[str, Case]:
-    """The methods of the bars."""
+    """The methods of the bars, on pictures."""
     window = {"sliding_window_shapes": (channels, patch, patch), "strides": (channels, patch, patch)}
+    features = {"feature_mask": mask(size, patch)}
+    occlusion = {"Occlusion": Case("Occlusion", attr.Occlusion, window)}
+    return gradients(steps) | occlusion | others(features, torch.zeros(2, channels, size, size))
+
+
+def table_cases(features: int, steps: int) -> dict[str, Case]:
+    """The same methods on a table."""
+    return gradients(steps) | others({}, torch.zeros(2, features))
+
+
+def gradients(steps: int) -> dict[str, Case]:
+    """The methods that pass backwards and need to know nothing of the inputs."""
     epsilon = functools.partial(lrp.LRP, composite=lrp.EpsilonComposite())
     every = (
         Case("Saliency", attr.Saliency, {"abs": False}),
@@ -125,9 +143,15 @@ def cases(size: int, channels: int, patch: int, steps: int) -> dict[str, Case]:
         Case("IntegratedGradients", attr.IntegratedGradients, {"n_steps": steps}, steps),
         Case("DeepLift", attr.DeepLift),
         Case("LRP", lambda network: lrp.LRP(network), own=epsilon),
-        Case("Occlusion", attr.Occlusion, window),
-        Case("FeatureAblation", attr.FeatureAblation, {"feature_mask": mask(size, patch)}),
-        Case("KernelShap", attr.KernelShap, {"feature_mask": mask(size, patch), "n_samples": 20}),
-        Case("GradientShap", attr.GradientShap, {"baselines": torch.zeros(2, channels, size, size)}),
+    )
+    return {case.name: case for case in every}
+
+
+def others(features: dict[str, Any], baselines: Tensor) -> dict[str, Case]:
+    """Those of groups of features, and of random baselines."""
+    every = (
+        Case("FeatureAblation", attr.FeatureAblation, features),
+        Case("KernelShap", attr.KernelShap, features | {"n_samples": 20}),
+        Case("GradientShap", attr.GradientShap, {"baselines": baselines}),
     )
     return {case.name: case for case in every}

@@ -22,7 +22,7 @@ def stochastic(kind: str, method: str, network: nn.Module, inputs: Any, **option
     case = KINDS[kind]
     made = METHODS[method].make(network, network.get_submodule(case.layer))
     uq = StochasticAttribution(made, MCDropout(network))
-    options = {"seed": SEED, "n_draws": 3, **options}
+    options = {"seed": SEED, "n_draws": 3, "execution": "loop", **options}
     return uq.attribute(inputs, **arguments(METHODS[method], inputs, case.additional), **options)
 
 
@@ -93,11 +93,12 @@ def test_a_network_is_deterministic_and_treats_every_row_alike(kind: str) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_draws_differ_from_each_other_and_from_seed_to_seed(kind: str) -> None:
-    network, inputs = build(kind), KINDS[kind].inputs(3)
-    first = tensors(stochastic(kind, "InputXGradient", network, inputs, n_draws=8))[0].draws
-    other = tensors(stochastic(kind, "InputXGradient", network, inputs, n_draws=8, seed=SEED + 1))[0].draws
-    assert len(first.flatten(1).unique(dim=0)) > 1
-    assert not torch.equal(first, other)
+    network, inputs, options = build(kind), KINDS[kind].inputs(3), {"n_draws": 20, "return_predictions": False}
+    first, other = (
+        tensors(stochastic(kind, "InputXGradient", network, inputs, seed=seed, **options))[0].draws for seed in (5, 6)
+    )
+    for difference in (first[1:] - first[0], first - other):
+        assert difference.abs().max() > 1e-3 * first.abs().max(), "more than rounding"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -87,7 +87,7 @@ def test_only_visualization_imports_matplotlib_at_the_top(path: Path) -> None:
 
 
 def test_the_names_that_captum_does_not_export_are_where_we_look() -> None:
-    from captum.attr import LRP
+    from captum.attr import LRP, LayerLRP
     from torch import nn
 
     from captum_uq import _captum
@@ -99,5 +99,9 @@ def test_the_names_that_captum_does_not_export_are_where_we_look() -> None:
     assert hasattr(LRP.attribute, "__wrapped__"), "log_usage no longer sets __wrapped__, which NoiseTunnel reads"
     network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     LRP(network).attribute(__import__("torch").ones(1, 2), target=0)
+    for method in (LRP, LayerLRP):
+        names = "compute_output_and_change_weights register_weight_hooks register_pre_hooks register_forward_hooks"
+        for name in (*names.split(), "forward_fn_wrapper", "restore_model", "get_layers", "clear_properties"):
+            assert hasattr(method, f"_{name}"), f"captum_uq.lrp stands on {method.__name__}._{name}"
     left = set(vars(network[0])) - set(vars(nn.Linear(2, 2)))
     assert left <= set(_captum.LEFT_ON_MODULES)

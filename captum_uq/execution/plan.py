@@ -62,14 +62,15 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
     """
     how = folding(job.call.method)
     reason = _why_not(job, how, n_draws, execution)
-    if reason:
+    if reason and (execution != AUTO or n_draws == 1 or not may_be_laid_out(job, how)):
         return Execution(LOOP, 1, reason)
     assert job.model is not None
     known = _KNOWN.setdefault(job.model, {})
-    key = (execution, _key(job))
+    key = (execution, reason, _key(job))
     if key not in known:
         with isolated():
-            known[key] = _choose(job, how, execution)
+            choice = _Choice(LOOP, reason, ONE, same_laid_out(job)) if reason else _choose(job, how, execution)
+        known[key] = known[execution, reason, _key(job)] = choice  # some methods keep new attributes from a call
     return known[key].execution(n_draws, draws_per_eval)
 
 
@@ -131,7 +132,7 @@ class _Choice:
 
     def execution(self, n_draws: int, draws_per_eval: int | str) -> Execution:
         if self.road == LOOP:
-            return Execution(LOOP, 1, self.reason)
+            return Execution(LOOP, 1, self.reason, channels_last=self.channels_last)
         many = self.sizes.draws_per_eval(n_draws) if isinstance(draws_per_eval, str) else min(draws_per_eval, n_draws)
         product = min(self.sizes.draws_per_product, many)
         return Execution(self.road, many, self.reason, product, self.channels_last)
@@ -161,16 +162,16 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         road = PREFIX if share else FOLD
         try:
             work = forward_work(job, share)
-            slower = _why_slower(work, share, count.largest, job) if execution == AUTO else ""
+            many = sizes(work, share, count.largest, job, *_held_and_roots(how, count))
+            slower = _why_slower(work, share, count.largest, many, job) if execution == AUTO else ""
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
-                many = sizes(work, share, count.largest, job, *_held_and_roots(how, count))
                 return _Choice(road, "; ".join(refused) or how.reason, many, layout)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")
-    return _Choice(LOOP, "; ".join(refused))
+    return _Choice(LOOP, "; ".join(refused), ONE, layout)
 
 
 def _held_and_roots(how: Folding, count: RowCount) -> tuple[int, int]:
@@ -196,13 +197,18 @@ _LARGE = {"cpu": 1e9}
 """Operations of a forward from which a larger batch is no gain; elsewhere 1e12."""
 
 
-def _why_slower(work: Work, share: bool, rows: int, job: Job) -> str:
+_TOGETHER = 3
+"""So many folded draws must fit one eval: a batch of two costs more to make than it saves."""
+
+
+def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job) -> str:
     """Why a road would not be faster than the next one."""
     device = next(leaves(job.call.forward_arguments)).device.type
     if share:
         return "draws part so early that there is little to share" if work.shared < 0.1 * work.operations else ""
-    large = work.operations * rows > _LARGE.get(device, 1e12)
-    return "the network is large: its arithmetic takes the time" if large else ""
+    if work.operations * rows > _LARGE.get(device, 1e12):
+        return "the network is large: its arithmetic takes the time"
+    return "too few draws fit one batch" if min(many.fits, many.cached) < _TOGETHER else ""
 
 
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:

@@ -39,7 +39,7 @@ def run_draws(
             try:
                 result, prediction = _several(job, indices, execution)
             except Exception as error:
-                if execution.road == LOOP:
+                if execution.road == LOOP and not execution.channels_last:
                     raise
                 execution = _next_road(execution, len(indices), error)
                 continue
@@ -57,7 +57,7 @@ def run_draws(
 def _several(job: Job, indices: range, execution: Execution) -> tuple[Any, Tensor | None]:
     """Some draws, leaves ``(D, *shape)``."""
     if execution.road == LOOP:
-        result, prediction = loop_draw(job, indices[0])
+        result, prediction = loop_draw(job, indices[0], execution.channels_last)
         return one_draw(result), one_draw(prediction)
     how = folding(job.call.method)
     return fold_draws(job, how, indices, execution.draws_per_product, execution.channels_last)
@@ -67,7 +67,8 @@ def _next_road(execution: Execution, count: int, error: Exception) -> Execution:
     """What to go on with after an error: fewer draws at once where memory ran out, else the loop."""
     if _out_of_memory(error) and count > 1:
         return replace(execution, draws_per_eval=count // 2, draws_per_product=min(execution.draws_per_product, 1))
-    why = "memory ran out" if _out_of_memory(error) else f"{execution.road} stopped: {error}"
+    layout = ", channels last" if execution.road == LOOP else ""
+    why = "memory ran out" if _out_of_memory(error) else f"{execution.road}{layout} stopped: {error}"
     return Execution(LOOP, 1, why)
 
 

@@ -17,15 +17,15 @@ class ObserveRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed
         """No weight is changed."""
 
     def forward_hook_weights(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        """Count the uses of the module."""
-        uses_of(module).count += 1
+        """Nothing to remember."""
 
     def forward_pre_hook_activations(self, module: nn.Module, inputs: Any) -> Any:
         """The inputs, watched; a copy, since others may use the same tensor."""
         return tuple(self._watched(x, index, len(inputs)) for index, x in enumerate(inputs))
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
-        """The output, watched."""
+        """The output, watched; the module's uses are counted."""
+        uses_of(module).count += 1
         if isinstance(outputs, Tensor) and outputs.requires_grad:
             outputs = outputs.clone()
             outputs.register_hook(self._keep_output)

@@ -42,9 +42,10 @@ class Uses:
     """The uses of a layer in one call of Captum's LRP, kept where Captum keeps its own, ``layer.activations``.
 
     Attributes:
-        inputs: The inputs of each use, from Captum's first pass; None where the rule does not need them.
-        open: The uses under way in the second pass.
-        count: How many uses there are.
+        inputs: The inputs of each use, from Captum's first pass where there is one before; None where the rule does
+            not need them.
+        open: The uses under way in the pass that goes backwards.
+        count: How many uses that pass has had.
     """
 
     inputs: list[tuple[Tensor, ...] | None] = field(default_factory=list)
@@ -52,14 +53,11 @@ class Uses:
     count: int = 0
     _last: tuple[Callable[[], object], int] = (lambda: None, 0)
 
-    def add(self, output: Tensor) -> None:
-        """Count a use by its output."""
-        self.count += 1
-        self._last = weakref.ref(output), output._version
-
-    def is_last(self, output: Tensor) -> bool:
-        """Whether an output is that of the use counted last."""
-        return self._last[0]() is output and self._last[1] == output._version
+    def add(self, inputs: tuple[Tensor, ...] | None, output: Tensor) -> None:
+        """Remember a use, once: a module of two names is hooked twice by Captum."""
+        if not (self._last[0]() is output and self._last[1] == output._version):
+            self.inputs.append(inputs)
+            self._last = weakref.ref(output), output._version
 
 
 def uses_of(module: nn.Module) -> Uses:
@@ -103,37 +101,37 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
 
         Raises:
             TypeError: The layer takes or gives something else than tensors.
-        """
-        if not isinstance(outputs, Tensor) or not inputs or not all(isinstance(x, Tensor) for x in inputs):
-            raise TypeError(
-                f"{self!r} passes relevance from one output tensor to input tensors given by position, but "
-                f"{_name(module)} took {[type(x).__name__ for x in inputs]} and gave {type(outputs).__name__}. "
-                "Call it with tensors by position (no return_indices=True), or give the module around it a rule."
-            )
-        uses = uses_of(module)
-        if uses.is_last(outputs):  # a module of two names is hooked twice by Captum
-            return
-        uses.add(outputs)
-        uses.inputs.append(tuple(x.detach().clone() for x in inputs) if self.keeps_inputs else None)
+        """  # noqa: DOC502
+        _check(self, module, inputs, outputs)
+        uses_of(module).add(_remembered(self, inputs), outputs)
 
     def forward_pre_hook_activations(self, module: nn.Module, inputs: Any) -> Any:
-        """In the second pass: have the layer run on leaves, so that its graph is its own."""
+        """In the pass that goes backwards: have the layer run on leaves, so that its graph is its own."""
         uses = uses_of(module)
         if uses.open and inputs[0] is uses.open[-1].leaves[0]:
             uses.open[-1].repeats += 1
             return inputs
-        kept = uses.inputs.pop(0)
+        if not _are_tensors(inputs):  # `forward_hook` says so
+            return inputs
+        kept = uses.inputs.pop(0) if uses.inputs else _remembered(self, inputs)
         leaves = tuple(map(differentiable, kept)) if kept is not None else tuple(x.detach() for x in inputs)
         uses.open.append(_Use(inputs, leaves))
         return leaves
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
-        """In the second pass: the layer's output, whose backward pass is this rule."""
-        use = uses_of(module).open[-1]
+        """In that pass: the layer's output, whose backward pass is this rule.
+
+        Raises:
+            TypeError: The layer takes or gives something else than tensors.
+        """  # noqa: DOC502
+        _check(self, module, inputs, outputs)
+        uses = uses_of(module)
+        use = uses.open[-1]
         if use.repeats:
             use.repeats -= 1
             return outputs
-        uses_of(module).open.pop()
+        uses.open.pop()
+        uses.count += 1
         return self.connect(self.step(module, use.leaves, outputs), use.inputs)
 
     def step(self, module: nn.Module, leaves: tuple[Tensor, ...], output: Tensor) -> Step:
@@ -200,6 +198,29 @@ def propagate_gradient(
     own = step is not None and step.affine is not None  # a product is a tensor of its own, which may be written to
     multiply = Tensor.mul_ if own else Tensor.mul
     return tuple(multiply(g, factor(i, x.detach(), g)) for i, (x, g) in enumerate(zip(inputs, parts, strict=True)))
+
+
+def _remembered(rule: LayerRule, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    """Copies of the inputs of a use, which the network may write to after it; None where the rule needs none."""
+    return tuple(x.detach().clone() for x in inputs) if rule.keeps_inputs else None
+
+
+def _check(rule: LayerRule, module: nn.Module, inputs: Any, outputs: Any) -> None:
+    """Refuse what relevance cannot be passed through.
+
+    Raises:
+        TypeError: It takes or gives something else than tensors.
+    """
+    if not isinstance(outputs, Tensor) or not _are_tensors(inputs):
+        raise TypeError(
+            f"{rule!r} passes relevance from one output tensor to input tensors given by position, but "
+            f"{_name(module)} took {[type(x).__name__ for x in inputs]} and gave {type(outputs).__name__}. "
+            "Call it with tensors by position (no return_indices=True), or give the module around it a rule."
+        )
+
+
+def _are_tensors(inputs: tuple[Any, ...]) -> bool:
+    return bool(inputs) and all(isinstance(x, Tensor) for x in inputs)
 
 
 def _plain_forward(module: nn.Module, *inputs: Tensor) -> Tensor:

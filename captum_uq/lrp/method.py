@@ -13,6 +13,7 @@ from captum_uq._captum import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_
 from captum_uq.lrp._attach import attach
 from captum_uq.lrp._layers import Layer, find_layers
 from captum_uq.lrp._observe import ObserveRule
+from captum_uq.lrp._one_forward import OneForward
 from captum_uq.lrp.base import uses_of
 from captum_uq.lrp.composites import Composite
 from captum_uq.lrp.presets import EpsilonComposite
@@ -20,7 +21,7 @@ from captum_uq.lrp.presets import EpsilonComposite
 _STATE = ("rule", "activations")
 
 
-class LRP(attr.LRP):  # type: ignore[misc]  # Captum is not typed for us
+class LRP(OneForward, attr.LRP):  # type: ignore[misc]  # Captum is not typed for us
     """`captum.attr.LRP`, with a composite that says which layer takes which rule.
 
     Without a composite it gives what Captum gives, and: a rule that the user sets as ``layer.rule`` is still there
@@ -72,7 +73,7 @@ class LRP(attr.LRP):  # type: ignore[misc]  # Captum is not typed for us
         """Captum deletes ``layer.activation``, which a user's module may have."""
 
 
-class LayerLRP(attr.LayerLRP):  # type: ignore[misc]  # Captum is not typed for us
+class LayerLRP(OneForward, attr.LayerLRP):  # type: ignore[misc]  # Captum is not typed for us
     """`captum.attr.LayerLRP`, with a composite; ``layer`` may also be an activation or a module with others inside.
 
     Args:

@@ -55,21 +55,16 @@ class FoldedWeights(AbstractContextManager[None]):
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             arguments = (args, kwargs)
-            order, draws = self._rows.order, self._rows.draws
-            if draws is None:
+            if self._rows.draws is None:
                 raise CannotFoldError("a module with drawn weights runs outside the network's forward")
-            size, flat = len(draws), order.flatten()
+            size, order = len(self._rows.draws), self._rows.order
             batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
             if not batched:
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
             axes = tree_map(lambda leaf: 0 if leaf.shape[:1] == (size,) else None, arguments)
-            grouped = tree_map(
-                lambda leaf: leaf[flat].unflatten(0, order.shape) if leaf.shape[:1] == (size,) else leaf, arguments
-            )
-            drawn = {name: stack[draws[order[:, 0]]] for name, stack in stacks.items()}
-            output = torch.vmap(one, in_dims=(0, *axes))(drawn, *grouped)
-            back = flat.argsort()
-            return tree_map(lambda leaf: leaf.flatten(0, 1)[back], output)
+            apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
+            drawn = {name: order.of_draws(stack) for name, stack in stacks.items()}
+            return tree_map(order.together, torch.vmap(one, in_dims=(0, *axes))(drawn, *apart))
 
         return lambda inner: forward
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._trees import leaves
+from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError, Prefix
 
 
@@ -36,7 +37,7 @@ class Rows:
         self.when_parted: Callable[[], object] = lambda: None
         self._draws_per_product = draws_per_product
         self._prefix: Prefix | None = None
-        self._orders: tuple[Tensor, Tensor | None] | None = None
+        self._known: tuple[Tensor, Order | None] | None = None
 
     def folded(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """``forward``, which takes the draws of its rows as one more argument."""
@@ -56,25 +57,17 @@ class Rows:
 
     @contextlib.contextmanager
     def _forward(self, draws: Tensor, args: Any, kwargs: Any) -> Iterator[tuple[Any, Any]]:
-        if self._orders is None or self._orders[0].shape != draws.shape or not torch.equal(self._orders[0], draws):
-            self._orders = (draws, self._order_of(draws))
-        self.draws, order = draws, self._orders[1]
+        if self._known is None or self._known[0].shape != draws.shape or not torch.equal(self._known[0], draws):
+            self._known = (draws, Order.of(draws, self.count))
+        self.draws, order = draws, self._known[1]
         self._prefix = None
         try:
             if self._draws_per_product and order is not None:
-                self._prefix, (args, kwargs) = Prefix.of(order, (args, kwargs), self._draws_per_product)
+                self._prefix, (args, kwargs) = Prefix.of(order.rows, (args, kwargs), self._draws_per_product)
             with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
                 yield args, kwargs
         finally:
             self.draws = self._prefix = None
-
-    def _order_of(self, draws: Tensor) -> Tensor | None:
-        """The rows of each draw, ``(D', U)``, in their order; None where draws have different numbers of rows."""
-        count = int(torch.bincount(draws).count_nonzero())
-        if len(draws) % count:
-            return None
-        order = draws.argsort(stable=True).view(count, -1)
-        return order if bool((draws[order] == draws[order[:, :1]]).all()) else None
 
     @property
     def one_each(self) -> bool:
@@ -83,15 +76,15 @@ class Rows:
         return draws is not None and len(draws) == self.count and torch.equal(draws.cpu(), torch.arange(self.count))
 
     @property
-    def order(self) -> Tensor:
-        """The rows of each draw, ``(D', U)``, in the forward under way.
+    def order(self) -> Order:
+        """How the rows of the forward under way lie.
 
         Raises:
             CannotFoldError: The draws have different numbers of rows.
         """
-        if self._orders is None or self._orders[1] is None:
+        if self._known is None or self._known[1] is None:
             raise CannotFoldError("the draws of a forward have different numbers of rows")
-        return self._orders[1]
+        return self._known[1]
 
     def part_before(self, module: nn.Module) -> Callable[[], None]:
         """Have the draws part before a module, and before any other hook of it; returns what undoes it."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution, lrp
 from captum_uq.execution import plan
 from captum_uq.execution.foldable import FOLDABLE
+from captum_uq.samplers import Ensemble
 from roads import hold_equal
 
 CHANNELS_LAST, AS_THEY_LIE = (147, 1, 21, 3), (147, 49, 7, 1)
@@ -91,7 +92,39 @@ def test_gradients_see_pictures_as_they_lie(method: type) -> None:
     assert set(network.seen) == {AS_THEY_LIE}
 
 
-@pytest.mark.parametrize("case", ["a view", "float64", "no convolution", "few draws", "channels last"])
+def ensemble() -> Ensemble:
+    members = [Network() for _ in range(3)]
+    for number, member in enumerate(members):
+        member.out.weight.data += number
+    return Ensemble(members)
+
+
+LOOPED = {
+    "few draws": lambda: {"n_draws": 7},
+    "an ensemble": lambda: {"n_draws": 3, "sampler": ensemble()},
+    "random numbers of its own": lambda: {"estimator_seed": "independent"},
+    "a large network": dict,
+}
+
+
+@pytest.mark.parametrize("why", LOOPED)
+@pytest.mark.parametrize("method", WITHOUT_GRADIENTS, ids=lambda m: m.__name__)
+def test_draws_that_loop_are_laid_out_too(method: type, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the loop was not asked for."""
+    networks, options = [Network(), Network()], LOOPED[why]()
+    if why == "a large network":
+        monkeypatch.setattr(plan, "_why_slower", lambda *_: "so large")
+    result, loop = (
+        attribute(method, n, **options, execution=e) for n, e in zip(networks, ("auto", "loop"), strict=True)
+    )
+    if FOLDABLE[method].random or why != "random numbers of its own":
+        assert str(result.execution).startswith("loop, channels last: ")
+    assert CHANNELS_LAST in networks[0].seen
+    assert set(networks[1].seen) == {AS_THEY_LIE}
+    hold_equal(result, loop)
+
+
+@pytest.mark.parametrize("case", ["a view", "float64", "no convolution", "one draw", "channels last"])
 def test_what_gains_nothing_or_cannot_sees_pictures_as_they_lie(case: str) -> None:
     network, inputs = Network(Views() if case == "a view" else None), pictures()
     if case == "no convolution":
@@ -100,14 +133,15 @@ def test_what_gains_nothing_or_cannot_sees_pictures_as_they_lie(case: str) -> No
         network, inputs = network.double(), inputs.double()
     if case == "channels last":
         inputs = inputs.to(memory_format=torch.channels_last)
-    options: dict[str, Any] = {"inputs": inputs, "n_draws": 7 if case == "few draws" else 9}
+    options: dict[str, Any] = {"inputs": inputs, "n_draws": 1 if case == "one draw" else 9}
     result = attribute(attr.Occlusion, network, **options)
     assert not result.execution.channels_last
     assert case == "channels last" or network.seen[-1] == AS_THEY_LIE
     hold_equal(result, attribute(attr.Occlusion, network, **options, execution="loop"))
 
 
-def test_a_network_that_raises_half_way_goes_on_as_the_pictures_lie() -> None:
+@pytest.mark.parametrize("n_draws", [7, 9], ids=["loop", "prefix"])
+def test_a_network_that_raises_half_way_goes_on_as_the_pictures_lie(n_draws: int) -> None:
     class Later(Views):
         raises = False
 
@@ -116,12 +150,12 @@ def test_a_network_that_raises_half_way_goes_on_as_the_pictures_lie() -> None:
 
     flatten = Later()
     network = Network(flatten)
-    assert attribute(attr.Occlusion, network).execution.channels_last
+    assert attribute(attr.Occlusion, network, n_draws=n_draws).execution.channels_last
     flatten.raises = True
-    result = attribute(attr.Occlusion, network)
+    result = attribute(attr.Occlusion, network, n_draws=n_draws)
     assert (result.execution.road, result.execution.channels_last) == ("loop", False)
     assert "view" in result.execution.reason
-    hold_equal(result, attribute(attr.Occlusion, network, execution="loop"))
+    hold_equal(result, attribute(attr.Occlusion, network, n_draws=n_draws, execution="loop"))
 
 
 @pytest.mark.parametrize("method", WITHOUT_GRADIENTS, ids=lambda m: m.__name__)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import snapshots
 from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution
 from captum_uq.execution import plan, run
+from captum_uq.lrp import LRP, EpsilonComposite
 from networks import build
 from roads import hold_equal
 
@@ -20,6 +21,10 @@ def network() -> nn.Sequential:
     torch.manual_seed(0)
     trunk = (nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 16), nn.ReLU())
     return nn.Sequential(*trunk, nn.Dropout(0.5), nn.Linear(16, 3)).eval()
+
+
+def epsilon(model: nn.Module) -> LRP:
+    return LRP(model, composite=EpsilonComposite())
 
 
 def attribute(method: Any = Saliency, model: nn.Module | None = None, **options: Any) -> DistributionAttribution:
@@ -34,6 +39,7 @@ def attribute(method: Any = Saliency, model: nn.Module | None = None, **options:
     [
         (Saliency, {}, 1),
         (IntegratedGradients, {"n_steps": 5}, 5),
+        (epsilon, {}, 1),
         (Occlusion, {"sliding_window_shapes": (1, 4, 4), "strides": (1, 4, 4)}, 5),
         (FeatureAblation, {"feature_mask": (torch.arange(64) // 16).view(1, 1, 8, 8)}, 5),
     ],
@@ -49,7 +55,7 @@ def test_a_prefix_runs_what_one_deterministic_call_runs(method: Any, arguments: 
     model[0].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
     result = attribute(method, model, execution="prefix", **options)
     assert result.execution.road == "prefix"
-    copies, probe = result.execution.draws_per_product if method in (Saliency, IntegratedGradients) else 1, 1
+    copies, probe = result.execution.draws_per_product if method not in (Occlusion, FeatureAblation) else 1, 1
     assert sum(rows) == once * copies + probe
     rows.clear()
     attribute(method, model, execution="loop", **options)
@@ -194,14 +200,20 @@ def test_the_result_tells_the_road_and_why() -> None:
     assert attribute(n_draws=3).execution.road == "loop"
 
 
-def test_a_road_is_checked_once_for_all_targets_and_values(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("method", [Saliency, IntegratedGradients, epsilon, FeatureAblation, KernelShap])
+def test_a_road_is_checked_once_for_all_targets_and_values(
+    method: Any, deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a call leaves attributes on the method, as those of LRP and FeatureAblation do."""
     choose, checks = plan._choose, []
     monkeypatch.setattr(plan, "_choose", lambda *args: checks.append(1) or choose(*args))
-    uq = StochasticAttribution(Saliency(network()), MCDropout())
+    uq = StochasticAttribution(method(network()), MCDropout())
+    options = {"n_draws": 10, "return_deterministic": deterministic}
     for target in (0, 1, 2):
-        uq.attribute(torch.randn(1, 1, 8, 8), target=target, n_draws=10)
+        uq.attribute(torch.randn(1, 1, 8, 8), target=target, **options)
     assert len(checks) == 1
-    uq.attribute(torch.randn(2, 1, 8, 8), target=0, n_draws=10)
+    uq.attribute(torch.randn(2, 1, 8, 8), target=0, **options)
     assert len(checks) == 2
 
 
@@ -240,3 +252,14 @@ def test_gradients_of_a_table_are_not_asked_for_by_the_ten_thousand(method: Any)
     execution = uq.attribute(torch.ones(50, 4), target=1, n_draws=100, seed=0, **more).execution
     assert execution.road == "prefix"
     assert (execution.draws_per_eval * 50 * steps <= 2000) == (method is not Occlusion)
+
+
+@pytest.mark.parametrize(("steps", "road"), [(5, "fold"), (50, "loop")])
+def test_a_batch_of_two_draws_is_not_worth_making(steps: int, road: str) -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2)).eval()
+    uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
+    given = {"target": 1, "n_draws": 12, "n_steps": steps, "seed": 0}
+    result = uq.attribute(torch.ones(12, 4), **given)
+    assert result.execution.road == road
+    assert ("too few draws fit one batch" in result.execution.reason) == (road == "loop")
+    hold_equal(result, uq.attribute(torch.ones(12, 4), **given, execution="fold"))
