@@ -16,6 +16,7 @@ from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
 from captum_uq.execution.method import wrapped_forward
 from captum_uq.execution.one_channel import one_channel
+from captum_uq.execution.roots import asked_together
 from captum_uq.execution.rows import fold_call, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.samplers.base import CannotFoldError, Rows
@@ -70,14 +71,14 @@ def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_la
 def _one_call(job: Job, distributions: tuple[str, ...], indices: Sequence[int]) -> Any:
     """The draws as further examples of one call."""
     call = fold_call(job.call, len(indices), distributions)
-    with job.noise.of_draw(indices[0]):
+    with job.noise.of_draw(indices[0]), wrapped_forward(call.method, asked_together):
         return unfold(job.run(call), len(indices))
 
 
 def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
     """A call for each draw, whose forwards are shared."""
     shared, results = SharedForwards(len(indices)), []
-    with wrapped_forward(job.call.method, shared.around):
+    with wrapped_forward(job.call.method, lambda forward: asked_together(shared.around(forward))):
         for number, index in enumerate(indices):
             shared.begin(number)
             with job.noise.of_draw(index):

@@ -178,7 +178,7 @@ def _held_and_roots(how: Folding, count: RowCount) -> tuple[int, int]:
     """What `sizes` asks of the gradients."""
     if not how.gradients:
         return 0, 0
-    return (count.together, 0) if how.way == FORWARDS else (0, count.largest)
+    return count.together if how.way == FORWARDS else 0, count.largest if how.inside else 0
 
 
 def _output_scale(job: Job) -> float:

@@ -15,6 +15,10 @@ _MEMORY = 2**30
 _CACHE = {"cpu": 2**24}
 """Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
 
+_OWN, _SHARING = {"cpu": 2**26}, 5
+"""The same for what comes after the draws part; but so many draws run together that what they share, which every eval
+runs once, is little."""
+
 _PRODUCT = {"cpu": 2**22}
 """The same for the part that draws share, which they pass backwards together."""
 
@@ -22,10 +26,9 @@ _ROWS, _ROWS_CACHE = 10, {"cpu": 2**25}
 """So many rows are passed backwards together even where they leave the cache, up to these bytes: what an operation
 takes whatever its rows, such as laying out the weights of a convolution, is then theirs together."""
 
-_CALL, _OPERATION, _PAIR = 2e-3, 2e-11, 1.2e-9
-"""Seconds that an eval takes whatever its draws, one operation of what they share takes, and each pair of outputs whose
-gradients are asked for one by one, as Captum does: autograd's time for these grows with the square of their number. As
-measured on two cores; only how they compare matters."""
+_ROOTS = 1300
+"""So many outputs may be asked for their gradients one by one, as Captum asks for those inside a network: autograd's
+time for it grows with the square of their number, and is then about that of an eval."""
 
 
 class Sizes(NamedTuple):
@@ -58,7 +61,7 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
         rows: Rows of the largest forward of one draw.
         job: The call.
         held: Rows of one draw whose gradients are held until the last draw has asked for them.
-        roots: Outputs of one draw from which the method asks for a gradient together; 0 for none.
+        roots: Outputs of one draw whose gradients the method asks for one by one; 0 for none.
 
     Returns:
         The numbers.
@@ -66,13 +69,14 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
     arguments = list(leaves(job.call.forward_arguments))
     device = arguments[0].device.type
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
-    fits = _draws(_MEMORY, rows * (4 * row + 2 * (work.bytes - work.shared_bytes)) + held * row)
+    own = rows * (work.bytes - work.shared_bytes)
+    fits = _draws(_MEMORY, rows * 4 * row + 2 * own + held * row)
     if roots:
-        each_eval = _CALL + _OPERATION * rows * (work.shared if share else 0)
-        fits = min(fits, _draws(int(math.sqrt(each_eval / _PAIR)), roots))
+        fits = min(fits, _draws(_ROOTS, roots))
     if share:
-        return Sizes(fits, fits, _draws_per_product(work.shared_bytes, rows, device))
-    return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), rows * work.bytes)), 0)
+        cached = max(_SHARING, _draws(_OWN.get(device, _MEMORY), own))
+        return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, rows, device))
+    return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), own)), 0)
 
 
 def _draws_per_product(row: int, rows: int, device: str) -> int:

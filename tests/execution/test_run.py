@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import FeatureAblation, IntegratedGradients, KernelShap, Occlusion, Saliency
+from captum.attr import FeatureAblation, IntegratedGradients, KernelShap, NeuronGradient, Occlusion, Saliency
 from torch import Tensor, nn
 
 import snapshots
@@ -241,22 +241,20 @@ def test_a_road_that_is_not_exact_is_not_taken(method: Any, execution: str) -> N
     assert torch.equal(result.draws, attribute(method, model, execution="loop", **given).draws)
 
 
-@pytest.mark.parametrize("method", [Saliency, IntegratedGradients, Occlusion])
-def test_gradients_of_a_table_are_not_asked_for_by_the_ten_thousand(method: Any) -> None:
-    """Autograd's time for them grows with the square of their number; without gradients all draws run at once."""
+@pytest.mark.parametrize("inside", [False, True])
+def test_gradients_inside_a_network_are_not_asked_for_by_the_ten_thousand(inside: bool) -> None:
+    """Captum asks for them one by one, and autograd's time for that grows with the square of their number."""
     model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
-    more, steps = {IntegratedGradients: ({"n_steps": 10}, 10), Occlusion: ({"sliding_window_shapes": (1,)}, 1)}.get(
-        method, ({}, 1)
-    )
-    uq = StochasticAttribution(method(model), MCDropout())
-    execution = uq.attribute(torch.ones(50, 4), target=1, n_draws=100, seed=0, **more).execution
-    assert execution.road == "prefix"
-    assert (execution.draws_per_eval * 50 * steps <= 2000) == (method is not Occlusion)
+    method = NeuronGradient(model, model[0]) if inside else Saliency(model)
+    given = {"neuron_selector": 1} if inside else {"target": 1}
+    execution = StochasticAttribution(method, MCDropout()).attribute(torch.ones(50, 4), n_draws=100, **given).execution
+    assert execution.road == ("fold" if inside else "prefix")
+    assert (execution.draws_per_eval * 50 <= 1300) == inside
 
 
 @pytest.mark.parametrize(("steps", "road"), [(5, "fold"), (50, "loop")])
 def test_a_batch_of_two_draws_is_not_worth_making(steps: int, road: str) -> None:
-    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2)).eval()
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4000), nn.ReLU(), nn.Linear(4000, 2)).eval()
     uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
     given = {"target": 1, "n_draws": 12, "n_steps": steps, "seed": 0}
     result = uq.attribute(torch.ones(12, 4), **given)

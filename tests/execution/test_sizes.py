@@ -62,20 +62,19 @@ def test_nothing_to_hold_is_no_division_by_zero() -> None:
 
 
 @pytest.mark.parametrize("share", [True, False])
-@pytest.mark.parametrize("operations", [0, 10**6, 10**8])
 @pytest.mark.parametrize("roots", [1, 30, 600, 5000])
-def test_outputs_that_are_passed_backwards_one_by_one_are_few(roots: int, operations: int, share: bool) -> None:
-    """Autograd takes the square of their number: with what an eval takes, together the least there is."""
-    work = Work(10 * operations, operations, 10**3, 10**2)
-    found = sizes(work, share, roots, job("cpu"), roots=roots).fits
-    fixed = module._CALL + module._OPERATION * roots * operations * share
+def test_outputs_that_are_passed_backwards_one_by_one_are_few(roots: int, share: bool) -> None:
+    found = sizes(Work(10**5, 10**4, 10**3, 10**2), share, roots, job("cpu"), roots=roots)
+    assert found.fits == max(1, module._ROOTS // roots)
 
-    def seconds(draws: int) -> float:
-        return 10_000 / draws * fixed + 10_000 / draws * module._PAIR * (draws * roots) ** 2
 
-    least = min(range(1, 2000), key=seconds)
-    fits = sizes(work, share, roots, job("cpu")).fits
-    assert found in {min(fits, least), min(fits, max(1, least - 1))}
+@pytest.mark.parametrize("rows", [1, 50, 5000])
+@pytest.mark.parametrize("row_bytes", [10**3, 10**5, 10**6])
+def test_what_draws_do_not_share_fits_the_cache_or_they_are_few(row_bytes: int, rows: int) -> None:
+    found = sizes(Work(10**9, 10**8, 5 * row_bytes, 4 * row_bytes), True, rows, job("cpu"))
+    draws = found.draws_per_eval(10**6)
+    assert draws <= max(2 * module._SHARING, 2 * module._OWN["cpu"] / (rows * row_bytes))
+    assert draws >= min(found.fits, module._SHARING) / 2
 
 
 @pytest.mark.parametrize("share", [True, False])
