@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from captum_uq._trees import batch_size, tree_map
-from captum_uq.distribution.checks import plain
 from captum_uq.execution.method import Call
 from captum_uq.samplers.base import CannotFoldError, as_tuple
 
@@ -79,7 +78,7 @@ def unfold(result: Any, count: int) -> Any:
     def told_apart(leaf: Tensor) -> Tensor:
         if not leaf.dim() or leaf.shape[0] % count:
             raise CannotFoldError("it does not return one attribution for each example")
-        apart: Tensor = plain(leaf).unflatten(0, (count, -1))
+        apart: Tensor = leaf.detach().unflatten(0, (count, -1))
         return apart
 
     return tree_map(told_apart, result)
