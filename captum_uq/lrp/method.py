@@ -27,7 +27,7 @@ class LRP(OneForward, attr.LRP):  # type: ignore[misc]  # Captum is not typed fo
     Without a composite it gives what Captum gives, and: a rule that the user sets as ``layer.rule`` is still there
     after the call, and layers for which Captum has no rule (Flatten, Identity, every dropout, Conv1d, element-wise
     activations, ...) take the one that conserves relevance. Additions that a ``forward`` writes as ``a + b`` are
-    conserved with a composite only.
+    conserved with a composite only, and with one, whose rules change no weight, the network runs forward once.
 
     Args:
         model: The network.
