@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
 
+from captum_uq.execution.foldable import ROWS, folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
-from captum_uq.execution.method import wrapped_forward
+from captum_uq.execution.method import replaced_forward_func, wrapped_forward
+from captum_uq.execution.roots import asked_together
+
+_NOTHING = contextlib.nullcontext()
 
 
-def loop_draw(job: Job, index: int, channels_last: bool = False) -> tuple[Any, Tensor | None]:
-    """One draw.
+def loop_draw(job: Job, index: int, ease: AbstractContextManager[None] = _NOTHING) -> tuple[Any, Tensor | None]:
+    """One draw, by Captum as it is.
 
     Args:
         job: The call.
         index: Which draw.
-        channels_last: Whether the network sees pictures with their channels last; the reference does not.
+        ease: What makes it faster, within the draw: see `eased`.
 
     Returns:
         What Captum returns for it, and the network's prediction ``(N, *outputs)``.
     """
-    layout = wrapped_forward(job.call.method, laid_out) if channels_last else nullcontext()
-    with job.draw(index), layout:
+    with job.draw(index), ease:
         with job.noise.of_draw(index):
             result = job.run(job.call)
         return result, job.prediction()
+
+
+@contextlib.contextmanager
+def eased(job: Job, channels_last: bool) -> Iterator[None]:
+    """What makes the draws of a loop faster, and changes rounding at most.
+
+    Args:
+        job: The call.
+        channels_last: Whether the network sees pictures with their channels last.
+    """
+    method, how = job.call.method, folding(job.call.method)
+    with contextlib.ExitStack() as stack:
+        if channels_last:
+            stack.enter_context(wrapped_forward(method, laid_out))
+        if how.way == ROWS and how.gradients and not how.inside and not hasattr(method, "model"):
+            stack.enter_context(replaced_forward_func(method, asked_together(method.forward_func)))
+        yield

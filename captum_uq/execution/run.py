@@ -15,7 +15,7 @@ from captum_uq.execution.fold import fold_draws
 from captum_uq.execution.foldable import folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.kept import Kept, one_draw
-from captum_uq.execution.loop import loop_draw
+from captum_uq.execution.loop import eased, loop_draw
 
 
 def run_draws(
@@ -57,7 +57,7 @@ def run_draws(
 def _several(job: Job, indices: range, execution: Execution) -> tuple[Any, Tensor | None]:
     """Some draws, leaves ``(D, *shape)``."""
     if execution.road == LOOP:
-        result, prediction = loop_draw(job, indices[0], execution.channels_last)
+        result, prediction = loop_draw(job, indices[0], eased(job, execution.channels_last))
         return one_draw(result), one_draw(prediction)
     how = folding(job.call.method)
     return fold_draws(job, how, indices, execution.draws_per_product, execution.channels_last)

@@ -9,6 +9,8 @@ import torch
 from captum.attr import (
     DeepLift,
     GradientShap,
+    GuidedBackprop,
+    InputXGradient,
     IntegratedGradients,
     InternalInfluence,
     LayerGradCam,
@@ -89,7 +91,8 @@ def _looks_inside(method: Any) -> bool:
     return method in (LayerGradCam, InternalInfluence)
 
 
-def test_the_largest_part_of_the_outputs_is_passed_backwards_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def counted_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many outputs each call of autograd asks about, from now on."""
     roots: list[int] = []
     grad = torch.autograd.grad
 
@@ -97,17 +100,49 @@ def test_the_largest_part_of_the_outputs_is_passed_backwards_at_once(monkeypatch
         roots.append(len(outputs) if isinstance(outputs, tuple) else 1)
         return grad(outputs, *args, **kwargs)
 
+    monkeypatch.setattr(torch.autograd, "grad", counting)
+    return roots
+
+
+def test_the_largest_part_of_the_outputs_is_passed_backwards_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     uq = StochasticAttribution(IntegratedGradients(network()), MCDropout())
     given = {"target": 1, "n_draws": 20, "seed": 0, "return_deterministic": False}
     assert uq.attribute(torch.ones(30, 4), **given).execution.draws_per_eval == 20
-    monkeypatch.setattr(torch.autograd, "grad", counting)
+    roots = counted_roots(monkeypatch)
     uq.attribute(torch.ones(30, 4), **given)
     assert max(roots) == 1
 
 
-def test_a_hook_of_the_users_that_takes_outputs_apart_is_not_misled() -> None:
-    model = nn.Sequential(*network(1), nn.Flatten(0))
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("method", [Saliency, IntegratedGradients, InputXGradient, GuidedBackprop, DeepLift])
+def test_the_loop_gives_captums_own_numbers_bit_for_bit(method: Any, outputs: int) -> None:
+    """Also where the network gives one number for each row, and nothing is chosen."""
+    model, inputs = network(outputs), torch.randn(40, 4, generator=seeded())
+    if outputs == 1:
+        model = nn.Sequential(*model, nn.Flatten(0))
+    given = {"target": 1} if outputs > 1 else {}
+    sampler = MCDropout()
+    dist = StochasticAttribution(method(model), sampler).attribute(inputs, **given, n_draws=3, seed=0, execution="loop")
+    for t, draw in enumerate(dist.draws):
+        oracle = method(sampler.network(t, inputs, seed=0, model=model)).attribute(inputs.clone(), **given)
+        assert torch.equal(draw, oracle)
+
+
+@pytest.mark.parametrize(("method", "largest"), [(IntegratedGradients, 1), (GuidedBackprop, 40)])
+def test_a_loop_asks_for_gradients_together_too_where_hooks_do_not_see_it(
+    method: Any, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = counted_roots(monkeypatch)
+    uq = StochasticAttribution(method(network()), MCDropout())
+    uq.attribute(torch.ones(40, 4), target=1, n_draws=3, seed=0, execution="loop", return_deterministic=False)
+    assert max(roots) == largest
+
+
+@pytest.mark.parametrize("execution", ["auto", "loop"])
+def test_a_hook_of_the_users_that_takes_outputs_apart_is_not_misled(execution: str) -> None:
+    model, sampler, inputs = nn.Sequential(*network(1), nn.Flatten(0)), MCDropout(), torch.ones(40, 4)
     model.register_forward_hook(lambda module, args, outputs: 2 * torch.stack(torch.unbind(outputs)))
-    uq = StochasticAttribution(Saliency(model), MCDropout())
-    given = {"n_draws": 9, "seed": 0, "return_predictions": False}
-    hold_equal(uq.attribute(torch.ones(5, 4), **given), uq.attribute(torch.ones(5, 4), **given, execution="loop"))
+    given = {"n_draws": 9, "seed": 0, "return_predictions": False, "execution": execution}
+    dist = StochasticAttribution(Saliency(model), sampler).attribute(inputs, **given)
+    oracle = Saliency(sampler.network(3, inputs, seed=0, model=model)).attribute(inputs.clone())
+    torch.testing.assert_close(dist.draws[3], oracle)
