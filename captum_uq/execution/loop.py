@@ -47,6 +47,7 @@ def eased(job: Job, channels_last: bool) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if channels_last:
             stack.enter_context(wrapped_forward(method, laid_out))
-        if how.way == ROWS and how.gradients and not how.inside and not hasattr(method, "model"):
+        hooks = hasattr(method, "model")  # they would see it
+        if how.way == ROWS and how.gradients and not how.inside and not hooks:
             stack.enter_context(replaced_forward_func(method, asked_together(method.forward_func)))
         yield

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from captum.attr import Attribution, NeuronAttribution
 from torch import Tensor, nn
 
 from captum_uq._rng import isolated
@@ -162,7 +163,7 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         road = PREFIX if share else FOLD
         try:
             work = forward_work(job, share)
-            many = sizes(work, share, count.largest, job, *_held_and_roots(how, count))
+            many = sizes(work, share, count.largest, job, *_held_and_roots(job.call.method, how, count))
             slower = _why_slower(work, share, count.largest, many, job) if execution == AUTO else ""
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
@@ -174,11 +175,11 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
     return _Choice(LOOP, "; ".join(refused), ONE, layout)
 
 
-def _held_and_roots(how: Folding, count: RowCount) -> tuple[int, int]:
-    """What `sizes` asks of the gradients."""
+def _held_and_roots(method: Attribution, how: Folding, count: RowCount) -> tuple[int, int]:
+    """What `sizes` asks of the gradients; those of a neuron are asked for one by one."""
     if not how.gradients:
         return 0, 0
-    return count.together if how.way == FORWARDS else 0, count.largest if how.inside else 0
+    return count.together if how.way == FORWARDS else 0, count.largest if isinstance(method, NeuronAttribution) else 0
 
 
 def _output_scale(job: Job) -> float:
