@@ -198,18 +198,20 @@ _LARGE = {"cpu": 1e9}
 """Operations of a forward from which a larger batch is no gain; elsewhere 1e12."""
 
 
-_TOGETHER = 3
-"""So many folded draws must fit one eval: a batch of two costs more to make than it saves."""
+_TOGETHER, _TOGETHER_BEHIND = 3, 8
+"""So many folded draws must fit one eval: a batch of two costs more to make than it saves. So many behind a prefix that
+is less than half of the operations: what it saves is less than what larger batches cost once they leave the cache."""
 
 
 def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job) -> str:
     """Why a road would not be faster than the next one."""
     device = next(leaves(job.call.forward_arguments)).device.type
-    if share:
-        return "draws part so early that there is little to share" if work.shared < 0.1 * work.operations else ""
-    if work.operations * rows > _LARGE.get(device, 1e12):
+    if share and work.shared < 0.1 * work.operations:
+        return "draws part so early that there is little to share"
+    if not share and work.operations * rows > _LARGE.get(device, 1e12):
         return "the network is large: its arithmetic takes the time"
-    return "too few draws fit one batch" if min(many.fits, many.cached) < _TOGETHER else ""
+    least = _TOGETHER if not share else _TOGETHER_BEHIND if work.shared < 0.5 * work.operations else 1
+    return "too few draws fit one batch" if many.cached < least else ""
 
 
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:

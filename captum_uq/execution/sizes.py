@@ -46,7 +46,8 @@ class Sizes(NamedTuple):
 
     def draws_per_eval(self, n_draws: int) -> int:
         """Draws of each eval, so that all evals have about the same number of them."""
-        return math.ceil(n_draws / max(1, math.ceil(n_draws / self.fits), round(n_draws / self.cached)))
+        cached = max(self.cached, min(self.fits, _SHARING)) if self.draws_per_product else self.cached
+        return math.ceil(n_draws / max(1, math.ceil(n_draws / self.fits), round(n_draws / cached)))
 
 
 ONE = Sizes(1, 1, 0)
@@ -74,8 +75,8 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
     if roots:
         fits = min(fits, _draws(_ROOTS, roots))
     if share:
-        cached = max(_SHARING, _draws(_OWN.get(device, _MEMORY), own))
-        return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, rows, device))
+        cached = min(fits, _draws(_OWN.get(device, _MEMORY), own))
+        return Sizes(fits, cached, _draws_per_product(work.shared_bytes, rows, device))
     return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), own)), 0)
 
 
