@@ -123,20 +123,25 @@ def mask(size: int, patch: int) -> Tensor:
 def cases(size: int, channels: int, patch: int, steps: int) -> dict[str, Case]:
     """The methods of the bars, on pictures."""
     window = {"sliding_window_shapes": (channels, patch, patch), "strides": (channels, patch, patch)}
-    features = {"feature_mask": mask(size, patch)}
-    occlusion = {"Occlusion": Case("Occlusion", attr.Occlusion, window)}
-    return gradients(steps) | occlusion | others(features, torch.zeros(2, channels, size, size))
+    groups = {"feature_mask": mask(size, patch)}
+    occlusion = Case("Occlusion", attr.Occlusion, window)
+    return named(*gradients(steps), occlusion, *perturbations(groups), shap(torch.zeros(2, channels, size, size)))
 
 
 def table_cases(features: int, steps: int) -> dict[str, Case]:
-    """The same methods on a table."""
-    return gradients(steps) | others({}, torch.zeros(2, features))
+    """The same methods on a table, whose features stand by themselves."""
+    return named(*gradients(steps), *perturbations({}), shap(torch.zeros(2, features)))
 
 
-def gradients(steps: int) -> dict[str, Case]:
+def named(*every: Case) -> dict[str, Case]:
+    """Cases by their name."""
+    return {case.name: case for case in every}
+
+
+def gradients(steps: int) -> tuple[Case, ...]:
     """The methods that pass backwards and need to know nothing of the inputs."""
     epsilon = functools.partial(lrp.LRP, composite=lrp.EpsilonComposite())
-    every = (
+    return (
         Case("Saliency", attr.Saliency, {"abs": False}),
         Case("InputXGradient", attr.InputXGradient),
         Case("GuidedBackprop", attr.GuidedBackprop),
@@ -144,14 +149,16 @@ def gradients(steps: int) -> dict[str, Case]:
         Case("DeepLift", attr.DeepLift),
         Case("LRP", lambda network: lrp.LRP(network), own=epsilon),
     )
-    return {case.name: case for case in every}
 
 
-def others(features: dict[str, Any], baselines: Tensor) -> dict[str, Case]:
-    """Those of groups of features, and of random baselines."""
-    every = (
-        Case("FeatureAblation", attr.FeatureAblation, features),
-        Case("KernelShap", attr.KernelShap, features | {"n_samples": 20}),
-        Case("GradientShap", attr.GradientShap, {"baselines": baselines}),
+def perturbations(groups: dict[str, Any]) -> tuple[Case, ...]:
+    """Those of features, or of groups of them."""
+    return (
+        Case("FeatureAblation", attr.FeatureAblation, groups),
+        Case("KernelShap", attr.KernelShap, groups | {"n_samples": 20}),
     )
-    return {case.name: case for case in every}
+
+
+def shap(baselines: Tensor) -> Case:
+    """That of random baselines."""
+    return Case("GradientShap", attr.GradientShap, {"baselines": baselines})

@@ -1,4 +1,4 @@
-"""The reference: one call of Captum for each draw, one after another."""
+"""One call of Captum for each draw, one after another: the reference, and what makes it faster."""
 
 from __future__ import annotations
 

@@ -210,8 +210,9 @@ def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job) -> st
         return "draws part so early that there is little to share"
     if not share and work.operations * rows > _LARGE.get(device, 1e12):
         return "the network is large: its arithmetic takes the time"
-    least = _TOGETHER if not share else _TOGETHER_BEHIND if work.shared < 0.5 * work.operations else 1
-    return "too few draws fit one batch" if many.cached < least else ""
+    least = _TOGETHER_BEHIND if share else _TOGETHER
+    mostly_shared = share and work.shared >= 0.5 * work.operations
+    return "too few draws fit one batch" if many.cached < least and not mostly_shared else ""
 
 
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:

@@ -15,9 +15,12 @@ _MEMORY = 2**30
 _CACHE = {"cpu": 2**24}
 """Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
 
-_OWN, _SHARING = {"cpu": 2**26}, 5
-"""The same for what comes after the draws part; but so many draws run together that what they share, which every eval
-runs once, is little."""
+_OWN, _DRAWS = {"cpu": 2**26}, 100
+"""The same for what comes after the draws part, for so many draws: more of them take no more than `_CACHE`, so that the
+memory of many draws is about that of few."""
+
+_SHARING = 5
+"""So many draws run together wherever they fit: what they share, which every eval runs once, is then little of it."""
 
 _PRODUCT = {"cpu": 2**22}
 """The same for the part that draws share, which they pass backwards together."""
@@ -74,10 +77,11 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
     fits = _draws(_MEMORY, rows * 4 * row + 2 * own + held * row)
     if roots:
         fits = min(fits, _draws(_ROOTS, roots))
-    if share:
-        cached = min(fits, _draws(_OWN.get(device, _MEMORY), own))
-        return Sizes(fits, cached, _draws_per_product(work.shared_bytes, rows, device))
-    return Sizes(fits, min(fits, _draws(_CACHE.get(device, _MEMORY), own)), 0)
+    cached = _draws(_CACHE.get(device, _MEMORY), own)
+    if not share:
+        return Sizes(fits, min(fits, cached), 0)
+    cached = min(_draws(_OWN.get(device, _MEMORY), own), max(cached, _DRAWS))
+    return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, rows, device))
 
 
 def _draws_per_product(row: int, rows: int, device: str) -> int:

@@ -63,12 +63,16 @@ METHODS: dict[Any, dict[str, Any]] = {
 }
 
 
+def made(method: Any) -> StochasticAttribution:
+    model = network()
+    inside = [model[1]] if method in (LayerGradCam, InternalInfluence) else []
+    return StochasticAttribution(method(Saliency(model) if method is NoiseTunnel else model, *inside), MCDropout())
+
+
 @pytest.mark.parametrize("execution", ["fold", "prefix"])
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__)
 def test_results_are_plain_tensors_and_those_of_the_loop(method: Any, execution: str) -> None:
-    model = network()
-    made = method(Saliency(model)) if method is NoiseTunnel else method(model, *[model[1]] * _looks_inside(method))
-    uq = StochasticAttribution(made, MCDropout())
+    uq = made(method)
     given = {"target": 1, "n_draws": 8, "seed": 0, **METHODS[method]}
     ours, loop = (
         uq.attribute(torch.randn(9, 4, generator=seeded()), **given, execution=e) for e in (execution, "loop")
@@ -87,10 +91,6 @@ def as_tuple(result: Any) -> tuple[Any, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def _looks_inside(method: Any) -> bool:
-    return method in (LayerGradCam, InternalInfluence)
-
-
 def counted_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many outputs each call of autograd asks about, from now on."""
     roots: list[int] = []
@@ -104,10 +104,10 @@ def counted_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return roots
 
 
-def test_the_largest_part_of_the_outputs_is_passed_backwards_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    uq = StochasticAttribution(IntegratedGradients(network()), MCDropout())
-    given = {"target": 1, "n_draws": 20, "seed": 0, "return_deterministic": False}
-    assert uq.attribute(torch.ones(30, 4), **given).execution.draws_per_eval == 20
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.__name__)
+def test_many_outputs_are_passed_backwards_at_once(method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uq, given = made(method), {"target": 1, "n_draws": 20, "seed": 0, "return_deterministic": False, **METHODS[method]}
+    assert as_tuple(uq.attribute(torch.ones(30, 4), **given))[0].execution.draws_per_eval == 20
     roots = counted_roots(monkeypatch)
     uq.attribute(torch.ones(30, 4), **given)
     assert max(roots) == 1

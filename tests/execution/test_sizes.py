@@ -78,6 +78,16 @@ def test_what_draws_do_not_share_fits_the_cache_or_they_are_few(row_bytes: int, 
 
 
 @pytest.mark.parametrize("share", [True, False])
-def test_draws_without_gradients_are_bounded_by_memory_alone(share: bool) -> None:
+def test_outputs_that_are_asked_for_together_bound_nothing(share: bool) -> None:
     work = Work(10**4, 10**3, 10**2, 10)
     assert sizes(work, share, 1, job("cpu")).fits > 10 * sizes(work, share, 1, job("cpu"), roots=1).fits
+
+
+@pytest.mark.parametrize("share", [True, False])
+@pytest.mark.parametrize("rows", [1, 8, 500])
+@pytest.mark.parametrize("row_bytes", [10**2, 10**4, 10**5, 10**6])
+def test_ten_thousand_draws_take_about_the_memory_of_a_hundred(row_bytes: int, rows: int, share: bool) -> None:
+    """The largest eval: as large, or what the cache holds, and twice that where evals are made even."""
+    found = sizes(Work(10**9, 10**8, 5 * row_bytes, 4 * row_bytes * share), share, rows, job("cpu"))
+    few, many = (found.draws_per_eval(n) * rows * row_bytes * (1 if share else 5) for n in (100, 10_000))
+    assert many <= max(1.1 * few, 2 * module._CACHE["cpu"])

@@ -11,6 +11,7 @@ from captum.attr._utils.lrp_rules import GammaRule as CaptumGamma
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from captum_uq import lrp
 from captum_uq.lrp import LRP, EpsilonComposite, EpsilonPlus, EpsilonRule, LayerLRP, LayerRule, ZPlusComposite
 
 COMPOSITES = {"epsilon": EpsilonComposite, "z+": ZPlusComposite, "average": lambda: EpsilonPlus(max_pool="average")}
@@ -57,8 +58,6 @@ def attribute(package: Any, model: nn.Module, layer: str | None, inputs: tuple[T
 @pytest.mark.parametrize("layer", [None, "first", "norm", "head.1"])
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_one_forward_gives_what_two_give(name: str, layer: str | None, count: int, grad: bool) -> None:
-    from captum_uq import lrp
-
     model, inputs = made(), pictures(count)
     with torch.set_grad_enabled(grad):
         relevance, delta = attribute(lrp, model, layer, inputs, composite=COMPOSITES[name]())

@@ -13,6 +13,7 @@ from captum_uq._rng import isolated, seed_global
 from captum_uq.samplers import BayesianLayers, Compose, DropConnect, InputNoise, NoiseGrad, VariationalDropout
 from captum_uq.testing import check_sampler
 from methods import METHODS, arguments, attribute, tensors
+from roads import hold_equal
 from samplers.peers import PEER_SAMPLERS
 from samplers.table import NETWORKS, SAMPLERS
 
@@ -55,6 +56,7 @@ def test_every_draw_is_plain_captum_on_its_oracle(source, name, kind):
         for t in range(DRAWS):
             for distribution, reference in zip(tensors(result), tensors(expected[t]), strict=True):
                 assert torch.equal(distribution.draws[t], reference.detach()), f"draw {t}"
+        hold_equal(uq.attribute(inputs, **options | {"execution": "auto"}), result)
     assert snapshots.of_model(network) == before
 
 
