@@ -20,7 +20,7 @@ from captum_uq.execution.job import Job
 from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import wrapped_forward
-from captum_uq.execution.sizes import ONE, Sizes, sizes
+from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
 from captum_uq.execution.work import RowCount, Work, forward_work
 from captum_uq.samplers.base import CannotFoldError, DrawError, original
 
@@ -163,8 +163,8 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         road = PREFIX if share else FOLD
         try:
             work = forward_work(job, share)
-            many = sizes(work, share, count.largest, job, *_held_and_roots(job.call.method, how, count))
-            slower = _why_slower(work, share, count.largest, many, job) if execution == AUTO else ""
+            many = sizes(work, share, _asked(job.call.method, how, count), job)
+            slower = _why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
@@ -175,11 +175,11 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
     return _Choice(LOOP, "; ".join(refused), ONE, layout)
 
 
-def _held_and_roots(method: Attribution, how: Folding, count: RowCount) -> tuple[int, int]:
-    """What `sizes` asks of the gradients; those of a neuron are asked for one by one."""
-    if not how.gradients:
-        return 0, 0
-    return count.together if how.way == FORWARDS else 0, count.largest if isinstance(method, NeuronAttribution) else 0
+def _asked(method: Attribution, how: Folding, count: RowCount) -> Asked:
+    """What a method asks of the network for one draw; for the gradients of a neuron's outputs it asks one by one."""
+    held = count.together if how.gradients and how.way == FORWARDS else 0
+    roots = count.largest if how.gradients and isinstance(method, NeuronAttribution) else 0
+    return Asked(count.largest, count.usual, held, roots)
 
 
 def _output_scale(job: Job) -> float:
@@ -202,17 +202,27 @@ _TOGETHER, _TOGETHER_BEHIND = 3, 8
 """So many folded draws must fit one eval: a batch of two costs more to make than it saves. So many behind a prefix that
 is less than half of the operations: what it saves is less than what larger batches cost once they leave the cache."""
 
+_TOGETHER_CONVOLVED = 4
+"""So many for each row of a draw where every draw convolves with weights of its own, for which the layout does nothing:
+a loop that is laid out is faster from a few rows."""
 
-def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job) -> str:
+
+def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool) -> str:
     """Why a road would not be faster than the next one."""
     device = next(leaves(job.call.forward_arguments)).device.type
     if share and work.shared < 0.1 * work.operations:
         return "draws part so early that there is little to share"
     if not share and work.operations * rows > _LARGE.get(device, 1e12):
         return "the network is large: its arithmetic takes the time"
-    least = _TOGETHER_BEHIND if share else _TOGETHER
     mostly_shared = share and work.shared >= 0.5 * work.operations
-    return "too few draws fit one batch" if many.cached < least and not mostly_shared else ""
+    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, job, layout))
+    return "too few draws fit one batch" if few and not mostly_shared else ""
+
+
+def _least_folded(rows: int, job: Job, layout: bool) -> int:
+    """How many draws that share nothing must fit one eval."""
+    own_weights = layout and job.bound.weights(0, job.seed or 0) is not None
+    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if own_weights else _TOGETHER
 
 
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:

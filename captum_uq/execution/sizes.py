@@ -56,16 +56,30 @@ class Sizes(NamedTuple):
 ONE = Sizes(1, 1, 0)
 
 
-def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: int = 0) -> Sizes:
+class Asked(NamedTuple):
+    """What one draw of a method asks of the network.
+
+    Attributes:
+        largest: Rows of the largest forward.
+        usual: Rows of the forward that a row is in, on average.
+        held: Rows whose gradients are held until the last draw has asked for them.
+        roots: Outputs whose gradients are asked for one by one.
+    """
+
+    largest: int
+    usual: int
+    held: int = 0
+    roots: int = 0
+
+
+def sizes(work: Work, share: bool, asked: Asked, job: Job) -> Sizes:
     """How many draws to run at once.
 
     Args:
         work: What the network does for one row.
         share: Whether the draws share what comes before they part.
-        rows: Rows of the largest forward of one draw.
+        asked: What the method asks of it for one draw.
         job: The call.
-        held: Rows of one draw whose gradients are held until the last draw has asked for them.
-        roots: Outputs of one draw whose gradients the method asks for one by one; 0 for none.
 
     Returns:
         The numbers.
@@ -73,15 +87,15 @@ def sizes(work: Work, share: bool, rows: int, job: Job, held: int = 0, roots: in
     arguments = list(leaves(job.call.forward_arguments))
     device = arguments[0].device.type
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
-    own = rows * (work.bytes - work.shared_bytes)
-    fits = _draws(_MEMORY, rows * 4 * row + 2 * own + held * row)
-    if roots:
-        fits = min(fits, _draws(_ROOTS, roots))
-    cached = _draws(_CACHE.get(device, _MEMORY), own)
+    own = work.bytes - work.shared_bytes
+    fits = _draws(_MEMORY, asked.largest * (4 * row + 2 * own) + asked.held * row)
+    if asked.roots:
+        fits = min(fits, _draws(_ROOTS, asked.roots))
+    cached = _draws(_CACHE.get(device, _MEMORY), asked.usual * own)
     if not share:
         return Sizes(fits, min(fits, cached), 0)
-    cached = min(_draws(_OWN.get(device, _MEMORY), own), max(cached, _DRAWS))
-    return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, rows, device))
+    cached = min(_draws(_OWN.get(device, _MEMORY), asked.usual * own), max(cached, _DRAWS))
+    return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, asked.usual, device))
 
 
 def _draws_per_product(row: int, rows: int, device: str) -> int:

@@ -76,22 +76,31 @@ class _Bytes(TorchDispatchMode):
 
 
 class RowCount:
-    """How many rows the forwards of a network have, while a method runs.
-
-    Attributes:
-        largest: The most that one had.
-        together: Those of all.
-    """
+    """How many rows the forwards of a network have, while a method runs."""
 
     def __init__(self) -> None:
-        self.largest, self.together = 1, 0
+        self._each: list[int] = []
+
+    @property
+    def largest(self) -> int:
+        """The most that one had."""
+        return max(self._each, default=1)
+
+    @property
+    def usual(self) -> int:
+        """Those of the forward that a row is in, on average: a few forwards of other sizes hardly count."""
+        return round(sum(rows**2 for rows in self._each) / max(1, self.together)) or 1
+
+    @property
+    def together(self) -> int:
+        """Those of all."""
+        return sum(self._each)
 
     def counting(self, forward: Callable[..., Any]) -> Callable[..., Any]:
         """``forward``, counted."""
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            size = batch_size(leaves((args, kwargs)))
-            self.largest, self.together = max(self.largest, size), self.together + size
+            self._each.append(batch_size(leaves((args, kwargs))))
             return forward(*args, **kwargs)
 
         return counted

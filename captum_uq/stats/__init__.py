@@ -6,17 +6,8 @@ finite draws: 0/0 is 0, x/0 is infinity with the sign of x. A NaN among the draw
 NaN, whatever the statistic.
 """
 
-from captum_uq.stats.moments import (
-    confusion,
-    cv,
-    expectation,
-    kurtosis,
-    moment,
-    skewness,
-    snr,
-    stdev,
-    variance,
-)
+from captum_uq.stats.certainty import confusion, cv, snr
+from captum_uq.stats.moments import expectation, kurtosis, moment, skewness, stdev, variance
 from captum_uq.stats.order import (
     intersection,
     interval,

@@ -30,7 +30,7 @@ HIGHEST = 4
 class MomentSums:
     """The first four moments, the extremes and the signs of draws, each a map of the shape of a draw.
 
-    As in :mod:`captum_uq.stats.moments` the draws are divided by a power of two and a first draw is subtracted, so
+    As where the draws are kept, they are divided by a power of two and a first draw is subtracted, so
     that equal draws have a spread of exactly 0 and nothing cancels; sums are in float64 where the device has it.
     Statistics give what the function of the same name gives for the draws, in the draws' dtype.
 

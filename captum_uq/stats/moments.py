@@ -1,42 +1,11 @@
-"""Statistics made of mean and spread: ``(T, *shape) -> (*shape)``.
-
-All of them divide each entry by a power of two first, subtract its first draw, and only then sum. Both steps
-are exact for draws that agree, so equal draws have a spread of exactly 0; nothing cancels when the mean is
-large; and neither 1e-30 nor 1e30 leaves the range of float32 on the way to a ratio.
-"""
+"""Mean, spread and higher moments over draws: ``(T, *shape) -> (*shape)``."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
 from torch import Tensor
 
-from captum_uq.stats._draws import check_order, checked, needs_more_than, power_of_two, ratio, result_dtype, working
-
-
-class _Centred(NamedTuple):
-    """Draws split into ``scale * (mean + deviations)``."""
-
-    mean: Tensor  # shape: (*shape)
-    deviations: Tensor  # shape: (T, *shape), their mean over T is 0
-    scale: Tensor  # shape: (*shape), a power of two
-
-
-def _centre(draws: Tensor) -> _Centred:
-    values = working(checked(draws))
-    scale = power_of_two(*torch.aminmax(values, dim=0))
-    deviations = values / scale
-    first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
-    deviations -= first
-    shift = deviations.mean(dim=0)
-    deviations -= shift
-    return _Centred(first + shift, deviations, scale)
-
-
-def _spread(deviations: Tensor, correction: int) -> Tensor:
-    """Standard deviation of draws that are centred already; overwrites ``deviations``."""
-    return (deviations.square_().sum(dim=0) / (len(deviations) - correction)).sqrt()
+from captum_uq.stats._centre import centre, shifted, spread
+from captum_uq.stats._draws import check_order, checked, needs_more_than, ratio, result_dtype
 
 
 def expectation(draws: Tensor) -> Tensor:
@@ -58,8 +27,8 @@ def expectation(draws: Tensor) -> Tensor:
     """
     if len(checked(draws)) == 1:
         return draws[0].clone()
-    mean, _, scale = _centre(draws)
-    return (mean * scale).to(result_dtype(draws))
+    first, deviations, scale = shifted(draws)
+    return ((first + deviations.mean(dim=0)) * scale).to(result_dtype(draws))
 
 
 def variance(draws: Tensor, correction: int = 1) -> Tensor:
@@ -85,9 +54,9 @@ def variance(draws: Tensor, correction: int = 1) -> Tensor:
         tensor(7.)
     """  # noqa: DOC502 (raised in needs_more_than)
     needs_more_than(len(checked(draws)), correction, "variance")
-    _, deviations, scale = _centre(draws)
-    spread = deviations.square_().sum(dim=0) / (len(draws) - correction)
-    return (spread * scale * scale).to(result_dtype(draws))
+    _, deviations, scale = centre(draws)
+    squares = deviations.square_().sum(dim=0) / (len(draws) - correction)
+    return (squares * scale * scale).to(result_dtype(draws))
 
 
 def stdev(draws: Tensor, correction: int = 1) -> Tensor:
@@ -112,8 +81,8 @@ def stdev(draws: Tensor, correction: int = 1) -> Tensor:
         tensor(1.)
     """  # noqa: DOC502 (raised in needs_more_than)
     needs_more_than(len(checked(draws)), correction, "stdev")
-    _, deviations, scale = _centre(draws)
-    return (_spread(deviations, correction) * scale).to(result_dtype(draws))
+    _, deviations, scale = centre(draws)
+    return (spread(deviations, correction) * scale).to(result_dtype(draws))
 
 
 def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = False) -> Tensor:
@@ -136,10 +105,10 @@ def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = Fal
         tensor(2.)
     """  # noqa: DOC502 (raised in check_order)
     check_order(k)
-    mean, deviations, scale = _centre(draws)
+    mean, deviations, scale = centre(draws)
     powers = deviations if central else deviations + mean
     if standardized:
-        powers = ratio(powers, _spread(deviations.clone(), correction=0))
+        powers = ratio(powers, spread(deviations.clone(), correction=0))
     result = powers.pow(k).mean(dim=0)
     for _ in range(0 if standardized else k):
         result = result * scale  # one by one: 0 times an overflowing scale**k would be NaN
@@ -183,81 +152,3 @@ def kurtosis(draws: Tensor) -> Tensor:
         tensor(1.)
     """
     return moment(draws, 4, standardized=True)
-
-
-def snr(draws: Tensor, correction: int = 1) -> Tensor:
-    """Signal-to-noise ratio over draws.
-
-    Args:
-        draws: Attributions, shape ``(T, *shape)``.
-        correction: That of the standard deviation; see :func:`variance`.
-
-    Returns:
-        ``mean / stdev`` (section 3.1 of [1]), shape ``shape``; 0/0 is 0, x/0 infinity with the sign of x.
-
-    Raises:
-        ValueError: If ``T <= correction``.
-
-    References:
-        [1] Fischer and Schneider, On feature relevance uncertainty: a Monte Carlo dropout sampling approach
-        (MCRP), 2020.
-
-    Example:
-        >>> snr(torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [2.0, 5.0, 0.0]]))
-        tensor([2., inf, 0.])
-    """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(len(checked(draws)), correction, "snr")
-    mean, deviations, _ = _centre(draws)
-    return ratio(mean, _spread(deviations, correction)).to(result_dtype(draws))
-
-
-def confusion(draws: Tensor, correction: int = 1) -> Tensor:
-    """Confusion over draws: large where a feature matters and the model is unsure of it.
-
-    Args:
-        draws: Attributions, shape ``(T, *shape)``.
-        correction: That of the standard deviation; see :func:`variance`.
-
-    Returns:
-        ``mean * stdev`` (section 3.1 of [1]), shape ``shape``, with the sign of the mean.
-
-    Raises:
-        ValueError: If ``T <= correction``.
-
-    References:
-        [1] Fischer and Schneider, On feature relevance uncertainty: a Monte Carlo dropout sampling approach
-        (MCRP), 2020.
-
-    Example:
-        >>> confusion(torch.tensor([1.0, 2.0, 3.0]))
-        tensor(2.)
-    """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(len(checked(draws)), correction, "confusion")
-    mean, deviations, scale = _centre(draws)
-    return (mean * _spread(deviations, correction) * scale * scale).to(result_dtype(draws))
-
-
-def cv(draws: Tensor, correction: int = 1) -> Tensor:
-    """Coefficient of variation over draws.
-
-    Args:
-        draws: Attributions, shape ``(T, *shape)``.
-        correction: That of the standard deviation; see :func:`variance`.
-
-    Returns:
-        ``stdev / |mean|`` [1], shape ``shape``; 0/0 is 0, x/0 infinity.
-
-    Raises:
-        ValueError: If ``T <= correction``.
-
-    References:
-        [1] Mulye and Valdenegro-Toro, Uncertainty quantification for gradient-based explanations in neural
-        networks, 2024 (there over the mean; the magnitude keeps it a measure of spread).
-
-    Example:
-        >>> cv(torch.tensor([[-1.0, 0.0], [-2.0, 0.0], [-3.0, 0.0]]))
-        tensor([0.5000, 0.0000])
-    """  # noqa: DOC502 (raised in needs_more_than)
-    needs_more_than(len(checked(draws)), correction, "cv")
-    mean, deviations, _ = _centre(draws)
-    return ratio(_spread(deviations, correction), mean.abs()).to(result_dtype(draws))

@@ -9,16 +9,8 @@ import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import checked
-from captum_uq.stats.moments import (
-    confusion,
-    cv,
-    expectation,
-    kurtosis,
-    skewness,
-    snr,
-    stdev,
-    variance,
-)
+from captum_uq.stats.certainty import confusion, cv, snr
+from captum_uq.stats.moments import expectation, kurtosis, skewness, stdev, variance
 from captum_uq.stats.order import (
     intersection,
     median,

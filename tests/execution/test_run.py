@@ -258,24 +258,3 @@ def test_gradients_of_a_neuron_are_not_asked_for_by_the_ten_thousand(method: Any
     execution = uq.attribute(torch.ones(50, 4), n_draws=100, seed=0, **given).execution
     assert execution.road == ("prefix" if method is Saliency else "fold")
     assert (execution.draws_per_eval * 50 <= 1300) == (method is NeuronGradient)
-
-
-@pytest.mark.parametrize(("steps", "road"), [(5, "fold"), (50, "loop")])
-def test_a_batch_of_two_draws_is_not_worth_making(steps: int, road: str) -> None:
-    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4000), nn.ReLU(), nn.Linear(4000, 2)).eval()
-    uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
-    given = {"target": 1, "n_draws": 12, "n_steps": steps, "seed": 0}
-    result = uq.attribute(torch.ones(12, 4), **given)
-    assert result.execution.road == road
-    assert ("too few draws fit one batch" in result.execution.reason) == (road == "loop")
-    hold_equal(result, uq.attribute(torch.ones(12, 4), **given, execution="fold"))
-
-
-@pytest.mark.parametrize(("before", "road"), [(8, "loop"), (400, "prefix")])
-def test_a_prefix_of_little_is_not_worth_large_batches(before: int, road: str) -> None:
-    """Where one draw fills the cache, only what is most of the work is worth sharing."""
-    model = nn.Sequential(nn.Linear(20, before), nn.ReLU(), nn.Linear(before, 20), nn.Dropout(0.5), nn.Linear(20, 60))
-    model = nn.Sequential(*model, nn.ReLU(), nn.Linear(60, 2)).eval()
-    uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
-    given = {"target": 1, "n_draws": 9, "n_steps": 200, "return_deterministic": False}
-    assert uq.attribute(torch.ones(100, 20), **given).execution.road == road

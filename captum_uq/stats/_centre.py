@@ -1,0 +1,53 @@
+"""Draws moved to about 0, and there summed.
+
+Each entry is divided by a power of two first, its first draw subtracted, and only then summed. Both steps are exact for
+draws that agree, so equal draws have a spread of exactly 0; nothing cancels when the mean is large; and neither 1e-30
+nor 1e30 leaves the range of float32 on the way to a ratio.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from captum_uq.stats._draws import checked, power_of_two, working
+
+
+class Centred(NamedTuple):
+    """Draws split into ``scale * (mean + deviations)``."""
+
+    mean: Tensor  # shape: (*shape)
+    deviations: Tensor  # shape: (T, *shape), their mean over T is 0
+    scale: Tensor  # shape: (*shape), a power of two
+
+
+def shifted(draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Draws split into ``scale * (first + deviations)``.
+
+    Args:
+        draws: Attributions, shape ``(T, *shape)``.
+
+    Returns:
+        The first draw ``(*shape)``, how far each is from it ``(T, *shape)``, and the scale, powers of two ``(*shape)``.
+    """
+    values = working(checked(draws))
+    scale = power_of_two(*torch.aminmax(values, dim=0))
+    deviations = values / scale
+    first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
+    deviations -= first
+    return first, deviations, scale
+
+
+def centre(draws: Tensor) -> Centred:
+    """Draws ``(T, *shape)`` as their mean and how far each is from it."""
+    first, deviations, scale = shifted(draws)
+    shift = deviations.mean(dim=0)
+    deviations -= shift
+    return Centred(first + shift, deviations, scale)
+
+
+def spread(deviations: Tensor, correction: int) -> Tensor:
+    """Standard deviation of draws that are centred already; overwrites ``deviations``."""
+    return (deviations.square_().sum(dim=0) / (len(deviations) - correction)).sqrt()

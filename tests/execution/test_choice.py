@@ -1,0 +1,60 @@
+"""Which road is chosen: by counting, so that a call repeated takes the same one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from captum.attr import IntegratedGradients, Occlusion, Saliency
+from torch import nn
+
+from captum_uq import MCDropout, StochasticAttribution
+from captum_uq.execution import sizes
+from captum_uq.samplers import DropConnect, Sampler
+from roads import hold_equal
+
+
+@pytest.mark.parametrize(("steps", "road"), [(5, "fold"), (50, "loop")])
+def test_a_batch_of_two_draws_is_not_worth_making(steps: int, road: str) -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4000), nn.ReLU(), nn.Linear(4000, 2)).eval()
+    uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
+    given = {"target": 1, "n_draws": 12, "n_steps": steps, "seed": 0}
+    result = uq.attribute(torch.ones(12, 4), **given)
+    assert result.execution.road == road
+    assert ("too few draws fit one batch" in result.execution.reason) == (road == "loop")
+    hold_equal(result, uq.attribute(torch.ones(12, 4), **given, execution="fold"))
+
+
+@pytest.mark.parametrize(("before", "road"), [(8, "loop"), (400, "prefix")])
+def test_a_prefix_of_little_is_not_worth_large_batches(before: int, road: str) -> None:
+    """Where one draw fills the cache, only what is most of the work is worth sharing."""
+    model = nn.Sequential(nn.Linear(20, before), nn.ReLU(), nn.Linear(before, 20), nn.Dropout(0.5), nn.Linear(20, 60))
+    model = nn.Sequential(*model, nn.ReLU(), nn.Linear(60, 2)).eval()
+    uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
+    given = {"target": 1, "n_draws": 9, "n_steps": 200, "return_deterministic": False}
+    assert uq.attribute(torch.ones(100, 20), **given).execution.road == road
+
+
+WINDOW = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("method", "sampler", "rows", "road"),
+    [
+        (Occlusion, DropConnect(p=0.1), 8, "loop"),
+        (Occlusion, DropConnect(p=0.1), 1, "fold"),
+        (Occlusion, MCDropout(), 8, "fold"),
+        (Saliency, DropConnect(p=0.1), 8, "fold"),
+    ],
+)
+def test_a_layout_is_worth_more_than_convolutions_with_weights_of_their_own(
+    method: Any, sampler: Sampler, rows: int, road: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the rows of some draws fill the cache, and gradients do not forbid another layout."""
+    monkeypatch.setitem(sizes._CACHE, "cpu", 100_000)
+    model = nn.Sequential(nn.Dropout(0.1), nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    given = {"target": 1, "n_draws": 9, "seed": 0, **(WINDOW if method is Occlusion else {})}
+    result = StochasticAttribution(method(model), sampler).attribute(torch.ones(rows, 2, 8, 8), **given)
+    assert result.execution.road == road
+    assert result.execution.channels_last == (method is Occlusion)
