@@ -21,7 +21,8 @@ from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
-from captum_uq.execution.work import RowCount, Work, forward_work
+from captum_uq.execution.work import RowCount, forward_work
+from captum_uq.execution.worth import why_slower
 from captum_uq.samplers.base import CannotFoldError, DrawError, original
 
 AUTO = "auto"
@@ -164,7 +165,7 @@ def _choose(job: Job, how: Folding, execution: str) -> _Choice:
         try:
             work = forward_work(job, share)
             many = sizes(work, share, _asked(job.call.method, how, count), job)
-            slower = _why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
+            slower = why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
             if not slower:
                 trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
                 _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
@@ -192,37 +193,6 @@ def _candidates(how: Folding, execution: str) -> Iterator[bool]:
     if execution in (AUTO, PREFIX) and not how.inside:
         yield True
     yield False
-
-
-_LARGE = {"cpu": 1e9}
-"""Operations of a forward from which a larger batch is no gain; elsewhere 1e12."""
-
-
-_TOGETHER, _TOGETHER_BEHIND = 3, 8
-"""So many folded draws must fit one eval: a batch of two costs more to make than it saves. So many behind a prefix that
-is less than half of the operations: what it saves is less than what larger batches cost once they leave the cache."""
-
-_TOGETHER_CONVOLVED = 4
-"""So many for each row of a draw where every draw convolves with weights of its own, for which the layout does nothing:
-a loop that is laid out is faster from a few rows."""
-
-
-def _why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool) -> str:
-    """Why a road would not be faster than the next one."""
-    device = next(leaves(job.call.forward_arguments)).device.type
-    if share and work.shared < 0.1 * work.operations:
-        return "draws part so early that there is little to share"
-    if not share and work.operations * rows > _LARGE.get(device, 1e12):
-        return "the network is large: its arithmetic takes the time"
-    mostly_shared = share and work.shared >= 0.5 * work.operations
-    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, job, layout))
-    return "too few draws fit one batch" if few and not mostly_shared else ""
-
-
-def _least_folded(rows: int, job: Job, layout: bool) -> int:
-    """How many draws that share nothing must fit one eval."""
-    own_weights = layout and job.bound.weights(0, job.seed or 0) is not None
-    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if own_weights else _TOGETHER
 
 
 def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:

@@ -113,7 +113,7 @@ def test_draws_that_loop_are_laid_out_too(method: type, why: str, monkeypatch: p
     """Where the loop was not asked for."""
     networks, options = [Network(), Network()], LOOPED[why]()
     if why == "a large network":
-        monkeypatch.setattr(plan, "_why_slower", lambda *_: "so large")
+        monkeypatch.setattr(plan, "why_slower", lambda *_: "so large")
     result, loop = (
         attribute(method, n, **options, execution=e) for n, e in zip(networks, ("auto", "loop"), strict=True)
     )

@@ -1,0 +1,49 @@
+"""Whether a road is worth it: counted, never timed, so that a call repeated takes the same road."""
+
+from __future__ import annotations
+
+from captum_uq._trees import leaves
+from captum_uq.execution.job import Job
+from captum_uq.execution.sizes import Sizes
+from captum_uq.execution.work import Work
+
+_LARGE = {"cpu": 1e9}
+"""Operations of a forward from which a larger batch is no gain; elsewhere 1e12."""
+
+_TOGETHER, _TOGETHER_BEHIND = 3, 8
+"""So many folded draws must fit one eval: a batch of two costs more to make than it saves. So many behind a prefix that
+is less than half of the operations: what it saves is less than what larger batches cost once they leave the cache."""
+
+_TOGETHER_CONVOLVED = 4
+"""So many for each row of a draw where every draw convolves with weights of its own, for which the layout does nothing:
+a loop that is laid out is faster from a few rows."""
+
+
+def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool) -> str:
+    """Why a road would not be faster than the next one.
+
+    Args:
+        work: What the network does for one row.
+        share: Whether the draws share what comes before they part.
+        rows: Rows of a usual forward of one draw.
+        many: How many draws run at once.
+        job: The call.
+        layout: Whether a loop would show the network pictures with their channels last.
+
+    Returns:
+        The reason; empty where the road is worth it.
+    """
+    device = next(leaves(job.call.forward_arguments)).device.type
+    if share and work.shared < 0.1 * work.operations:
+        return "draws part so early that there is little to share"
+    if not share and work.operations * rows > _LARGE.get(device, 1e12):
+        return "the network is large: its arithmetic takes the time"
+    mostly_shared = share and work.shared >= 0.5 * work.operations
+    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, job, layout))
+    return "too few draws fit one batch" if few and not mostly_shared else ""
+
+
+def _least_folded(rows: int, job: Job, layout: bool) -> int:
+    """How many draws that share nothing must fit one eval."""
+    own_weights = layout and job.bound.weights(0, job.seed or 0) is not None
+    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if own_weights else _TOGETHER
