@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from captum_uq.metrics._resampling import bootstrap_interval
+from captum_uq.metrics._resampling import bootstrap
 
 POPULATIONS = {
     "normal": stats.norm(),
@@ -27,7 +27,7 @@ def coverage(intervals: tuple[np.ndarray, np.ndarray], mean: float) -> str:
 
 
 def ours(samples: np.ndarray, n_resamples: int) -> tuple[np.ndarray, np.ndarray]:
-    ends = [bootstrap_interval(torch.from_numpy(x), 0.95, n_resamples, seed) for seed, x in enumerate(samples)]
+    ends = [bootstrap(torch.from_numpy(x), 0.95, n_resamples, seed)[:2] for seed, x in enumerate(samples)]
     low, high = np.array(ends).T
     return low, high
 

@@ -16,6 +16,7 @@ LAYERS = {
     "_layout": 0,
     "_rng": 0,
     "_captum": 0,
+    "_warn": 0,
     "_bulk": 0.1,
     "_model_state": 0.5,
     "stats": 1,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from captum.attr import Attribution
 from torch import nn
 
+from captum_uq._warn import warn
 from captum_uq.samplers.base import original
 
 
@@ -21,10 +21,7 @@ def eager(model: nn.Module, method: Attribution) -> Iterator[None]:
     if not any(_is_compiled(module) for module in modules):
         yield
         return
-    warnings.warn(
-        f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.",
-        stacklevel=2,
-    )
+    warn(f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.")
     with torch.compiler.set_stance("force_eager"):
         yield
 

@@ -69,7 +69,7 @@ def find_features(
 
     Raises:
         ValueError: Shapes that do not fit.
-        TypeError: A mask of floats.
+        TypeError: A mask of floats, or complex attributions.
     """  # noqa: DOC502 (raised by the helpers)
     _check_attributions(inputs, attributions)
     maps = [_real(a).to(x.device) for a, x in zip(attributions, inputs, strict=True)]
@@ -82,6 +82,8 @@ def find_features(
 
 
 def _real(attribution: Tensor) -> Tensor:
+    if attribution.is_complex():
+        raise TypeError(f"attributions are ranked, got {attribution.dtype}, which has no order. Take .real or .abs().")
     return attribution if attribution.is_floating_point() else attribution.to(precise(attribution.device))
 
 

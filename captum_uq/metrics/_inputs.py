@@ -1,12 +1,12 @@
 """What a caller may pass, brought to one form: tuples of plain tensors, options with known values."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-__all__ = ["as_plain", "as_tuple", "check_choice", "check_count", "check_inputs", "precise"]
+__all__ = ["as_labels", "as_plain", "as_tuple", "check_choice", "check_count", "check_inputs", "precise"]
 
 
 def as_plain(tensor: Tensor) -> Tensor:
@@ -42,6 +42,31 @@ def as_tuple(tensors: Tensor | tuple[Tensor, ...], name: str) -> tuple[Tensor, .
                 "Convert it with torch.as_tensor; several inputs go in a tuple."
             )
     return tuple(as_plain(tensor) for tensor in several)
+
+
+def as_labels(labels: Tensor | Sequence[int], n_examples: int) -> Tensor:
+    """The class of each example.
+
+    Args:
+        labels: One integer for each.
+        n_examples: How many there are, ``N``.
+
+    Returns:
+        Shape ``(N,)``, on the CPU.
+
+    Raises:
+        ValueError: Not one integer for each.
+    """
+    try:
+        classes = torch.as_tensor(labels).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        classes = torch.empty(())
+    if classes.shape != (n_examples,) or classes.is_floating_point() or classes.is_complex():
+        raise ValueError(
+            f"labels must hold one integer for each of {n_examples} examples, got {labels!r}. Pass the labels of the "
+            "same batch, counted from 0."
+        )
+    return classes
 
 
 def check_inputs(inputs: tuple[Tensor, ...]) -> int:

@@ -84,14 +84,18 @@ class ExampleNoise:
         """
         return torch.from_numpy(np.stack([g.standard_normal(shape) for g in self._generators(stream)]))
 
-    def permutations(self, n_features: int, stream: int) -> Tensor:
-        """Draw one random order of the features for each example.
+    def permutations(self, counts: list[int], n_features: int, stream: int) -> Tensor:
+        """Draw one random order of its features for each example.
 
         Args:
-            n_features: Number of features ``F``.
+            counts: Number of features of each example, at most ``F``.
+            n_features: ``F``, the most that one has in this batch, on which the order of another does not depend.
             stream: Which use of the numbers this is.
 
         Returns:
-            Shape ``(N, F)``, int64, on the CPU; each row a permutation of ``0 .. F - 1``.
+            Shape ``(N, F)``, int64, on the CPU; row ``i`` a permutation of ``0 .. counts[i] - 1``, and then the rest.
         """
-        return torch.from_numpy(np.stack([g.permutation(n_features) for g in self._generators(stream)]))
+        orders = np.tile(np.arange(n_features), (len(counts), 1))
+        for order, count, g in zip(orders, counts, self._generators(stream), strict=True):
+            order[:count] = g.permutation(count)
+        return torch.from_numpy(orders)

@@ -1,12 +1,12 @@
 """Types and checks of the arguments that pixel flipping, insertion and deletion share."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor, nn
 from typing_extensions import TypedDict
 
+from captum_uq._warn import warn
 from captum_uq.metrics._inputs import check_choice, check_count
 from captum_uq.metrics._rows import PerturbFunction
 from captum_uq.metrics._scores import SCORES, ScoreFunction
@@ -32,7 +32,7 @@ class FlippingOptions(TypedDict, total=False):
     n_steps: int
     max_fraction: float
     score: str | ScoreFunction
-    perturb_func: Fill | PerturbFunction | None
+    perturb_func: Fill | tuple[Fill, ...] | PerturbFunction | None
     seed: int
     tie_break: Literal["stable", "random"]
     nan_policy: Literal["raise", "propagate"]
@@ -46,6 +46,7 @@ def check_options(
     counts: Mapping[str, int],
     max_fraction: float,
     score: str | ScoreFunction,
+    forward_func: object,
 ) -> None:
     """Check every option whose value alone tells whether it is right.
 
@@ -54,17 +55,24 @@ def check_options(
         counts: Options that count, by name.
         max_fraction: Share of the features flipped at the end.
         score: Name of a score, or a function.
+        forward_func: What is to be called.
 
     Raises:
+        TypeError: ``forward_func`` cannot be called.
         ValueError: One of them is out of its range.
     """
+    if not callable(forward_func):
+        raise TypeError(
+            f"forward_func must be a model or a function of the inputs, got {forward_func!r}. For the posterior "
+            "predictive mean of a sampler pass sampler.predictive(model, n_draws)."
+        )
     for name, value in choices.items():
         check_choice(name, value, _CHOICES[name])
     if not callable(score):
         check_choice("score", score, SCORES)
     for name, count in counts.items():
         check_count(name, count, least=0 if name == "seed" else 1)
-    if not 0 < max_fraction <= 1:
+    if not isinstance(max_fraction, (int, float)) or not 0 < max_fraction <= 1:
         raise ValueError(f"max_fraction must be above 0 and at most 1, got {max_fraction!r}. Pass a share such as 0.3.")
 
 
@@ -80,9 +88,7 @@ def warn_of_live_layers(forward_func: object) -> None:
     live = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
     modules = forward_func.modules() if isinstance(forward_func, nn.Module) else ()
     if any(module.training and isinstance(module, live) for module in modules):
-        warnings.warn(
+        warn(
             "forward_func has dropout or batch normalisation in train mode: rows of a forward pass influence each "
             "other or meet different masks, and the curve is not that of one network. Call .eval() first.",
-            UserWarning,
-            stacklevel=4,
         )

@@ -1,11 +1,11 @@
 """In which order features flip, and how much of that order the map leaves open."""
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from captum_uq._warn import warn
 from captum_uq.metrics._features import Features
 from captum_uq.metrics._noise import ORDER_STREAM, TIE_STREAM, ExampleNoise
 
@@ -52,19 +52,28 @@ def rank_features(features: Features, order: str, tie_break: str, nan_policy: st
         Samek et al., "Evaluating the visualization of what a deep neural network has learned", 2017, section III.
     """  # noqa: DOC502 (raised by the helper)
     relevance, shuffled = features.relevance, None
-    n_features, device = relevance.shape[1], relevance.device
     if tie_break == "random":
-        shuffled = noise.permutations(n_features, TIE_STREAM).to(device)
+        shuffled = _shuffled(features, noise, TIE_STREAM)
         relevance = relevance.gather(1, shuffled)
     values, sequence = relevance.sort(dim=1, descending=order == "morf", stable=True)
     if order == "random":
-        sequence = noise.permutations(n_features, ORDER_STREAM).to(device)
+        sequence = _shuffled(features, noise, ORDER_STREAM)
     elif shuffled is not None:
         sequence = shuffled.gather(1, sequence)
     if features.present is not None:
         absent = (~features.present).gather(1, sequence).to(torch.uint8)
         sequence = sequence.gather(1, absent.argsort(dim=1, stable=True))
     return Ranking(_inverse(sequence), *_left_open(features, values, order, nan_policy))
+
+
+def _shuffled(features: Features, noise: ExampleNoise, stream: int) -> Tensor:
+    """A random order of the features that each example has, the others behind them, shape ``(N, F)``."""
+    order = noise.permutations(features.counts.tolist(), features.relevance.shape[1], stream)
+    order = order.to(features.relevance.device)
+    if features.present is None:
+        return order
+    own_first = (~features.present).to(torch.uint8).argsort(dim=1, stable=True)
+    return own_first.gather(1, order)
 
 
 def _inverse(sequence: Tensor) -> Tensor:
@@ -111,10 +120,8 @@ def _tied_fraction(features: Features, values: Tensor, order: str) -> Tensor:
     counts = features.counts.to(equal.device)
     constant = int(((equal.sum(1) == counts - 1) & (counts > 1)).sum())
     if constant and order != "random":
-        warnings.warn(
+        warn(
             f"{constant} of {len(equal)} attribution maps are constant: their features flip in the order of "
             'tie_break, not of any relevance. Leave these examples out, or pass tie_break="random".',
-            UserWarning,
-            stacklevel=6,
         )
     return tied.sum(1) / counts

@@ -1,50 +1,36 @@
-"""Bootstrap, sign flips and Student's t over paired differences, from private generators."""
+"""Bootstrap and sign flips over paired differences, from private generators."""
 
 import math
 from collections.abc import Iterator
-from statistics import NormalDist
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["bootstrap_interval", "holm", "sign_flip_p_value", "t_quantile"]
+from captum_uq.metrics._student import t_level, t_quantile
+
+__all__ = ["Bootstrapped", "bootstrap", "holm", "sign_flip_p_value"]
 
 _CHUNK = 2**20  # numbers drawn at a time
 _LEAST_ERROR = 0.25  # a resample of few examples may have no spread at all: no less than this share of the sample's
 _EXACT = 12  # up to 2**12 sign patterns are enumerated
 
 
-def t_quantile(level: float, freedom: int) -> float:
-    """Half width of Student's t interval in standard errors.
+class Bootstrapped(NamedTuple):
+    """What the bootstrap says of a mean difference.
 
-    Args:
-        level: Confidence, in (0, 1).
-        freedom: Degrees of freedom, at least 1; exact for 1 and 2, above them the expansion around the normal [1].
-
-    Returns:
-        The ``(1 + level) / 2`` quantile.
-
-    Raises:
-        ValueError: A level outside (0, 1).
-
-    References:
-        [1] Abramowitz and Stegun, "Handbook of mathematical functions", 1964, equation 26.7.5.
+    Attributes:
+        low: Lower end of its confidence interval.
+        high: Upper end.
+        p_value: Two-sided, of no difference: below ``1 - level`` where the interval does not hold 0.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level!r}. Pass 0.95 for a 95% interval.")
-    if freedom == 1:
-        return math.tan(math.pi * level / 2)
-    if freedom == 2:
-        return level * math.sqrt(2 / (1 - level**2))
-    z = NormalDist().inv_cdf((1 + level) / 2)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    fourth = (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160
-    return float(z + first / freedom + second / freedom**2 + third / freedom**3 + fourth / freedom**4)
+
+    low: float
+    high: float
+    p_value: float
 
 
-def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed: int) -> tuple[float, float]:
+def bootstrap(differences: Tensor, level: float, n_resamples: int, seed: int) -> Bootstrapped:
     """Confidence interval of a mean difference: the bootstrap-t interval, at neither end inside Student's t interval.
 
     Examples are drawn with replacement, and the mean of each resample is divided by its own standard error [1], which
@@ -65,7 +51,7 @@ def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed
         seed: Of the private generator.
 
     Returns:
-        The lower and the upper end.
+        The interval, and the p value of the same resamples.
 
     References:
         [1] Efron and Tibshirani, "An introduction to the bootstrap", 1993, section 12.5.
@@ -75,18 +61,23 @@ def bootstrap_interval(differences: Tensor, level: float, n_resamples: int, seed
     draws = differences if differences.ndim == 2 else differences.unsqueeze(0)
     n_draws, n = draws.shape
     mean, *parts = (float(x) for x in _moments(draws, draws.new_ones(1, n), draws.new_ones(1, n_draws)))
-    half, error = _student(level, parts, (n, n_draws)), math.sqrt(sum(parts))
+    freedom, standard_error = _student(parts, (n, n_draws))
+    half, error = t_quantile(level, freedom) * standard_error, math.sqrt(sum(parts))
     if error == 0:
-        return mean, mean
-    generator, studentised = torch.Generator().manual_seed(seed), []
+        return Bootstrapped(mean, mean, float(mean == 0))
+    generator, resampled = torch.Generator().manual_seed(seed), []
     for size in _chunks(n_resamples, n + n_draws):
         examples = _multiplicities(size, n, generator)
         networks = _multiplicities(size, n_draws, generator) if n_draws > 1 else examples.new_ones(size, 1)
         means, by_examples, by_draws = _moments(draws, examples, networks)
-        studentised.append((means - mean) / (by_examples + by_draws).sqrt().clamp(min=_LEAST_ERROR * error))
+        resampled.append((means - mean) / (by_examples + by_draws).sqrt().clamp(min=_LEAST_ERROR * error))
+    studentised = torch.cat(resampled)
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = torch.cat(studentised).quantile(tails).tolist()
-    return mean - max(half, high * error), mean + max(half, -low * error)
+    low, high = studentised.quantile(tails).tolist()
+    beyond = (studentised * math.copysign(1, mean) >= abs(mean) / error).sum()  # resamples as far out on this side
+    by_bootstrap = min(1.0, 2 * (1 + int(beyond)) / (1 + n_resamples))
+    p_value = max(by_bootstrap, 1 - t_level(abs(mean) / standard_error, freedom))
+    return Bootstrapped(mean - max(half, high * error), mean + max(half, -low * error), p_value)
 
 
 def _moments(draws: Tensor, examples: Tensor, networks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,12 +96,12 @@ def _moments(draws: Tensor, examples: Tensor, networks: Tensor) -> tuple[Tensor,
     return mean.squeeze(1), by_examples, by_draws
 
 
-def _student(level: float, parts: list[float], sizes: tuple[int, int]) -> float:
-    """Half width of Student's interval; with draws by the degrees of freedom of Satterthwaite (1946)."""
+def _student(parts: list[float], sizes: tuple[int, int]) -> tuple[int, float]:
+    """Degrees of freedom, with draws those of Satterthwaite (1946), and the unbiased standard error."""
     unbiased = [part * size / max(size - 1, 1) for part, size in zip(parts, sizes, strict=True)]
     spread = sum(part**2 / max(size - 1, 1) for part, size in zip(unbiased, sizes, strict=True))
     freedom = int(sum(unbiased) ** 2 / spread + 1e-9) if spread > 0 else sizes[0] - 1
-    return t_quantile(level, max(freedom, 1)) * math.sqrt(sum(unbiased))
+    return max(freedom, 1), math.sqrt(sum(unbiased))
 
 
 def sign_flip_p_value(differences: Tensor, n_resamples: int, seed: int) -> float:

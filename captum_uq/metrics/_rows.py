@@ -28,15 +28,15 @@ class Perturbation:
         ranks: For each input the place of each element in the order of flipping, shape ``(N, *S)``.
         counts: Number of features flipped after each step, shape ``(N or 1, K + 1)``.
         insertion: Whether flipped features turn from the fill to the input, not the other way.
-        fill: What stands for a feature, or a function ``(rows, flipped) -> rows``.
-        values: For each input what the fill made for it, shape broadcastable to ``(N, *F)``.
+        fills: For each input what stands for its features; or a function ``(rows, flipped) -> rows`` for all.
+        values: For each input what its fill made for it, shape broadcastable to ``(N, *F)``.
     """
 
     inputs: tuple[Tensor, ...]
     ranks: tuple[Tensor, ...]
     counts: Tensor
     insertion: bool
-    fill: Fill | PerturbFunction
+    fills: tuple[Fill, ...] | PerturbFunction
     values: tuple[Tensor, ...]
 
     def rows(self, examples: Tensor, steps: Tensor) -> tuple[Tensor, ...]:
@@ -53,10 +53,10 @@ class Perturbation:
         counts = self.counts[0].index_select(0, steps) if shared else self.counts[examples, steps]
         originals = tuple(x[examples] for x in self.inputs)  # their own, in the inputs' memory format
         flipped = tuple(self._flipped(_of(rank, examples), counts) for rank in self.ranks)
-        if isinstance(self.fill, Fill):
-            values = (_of(value, examples) for value in self.values)
-            return tuple(map(self.fill.apply, originals, flipped, values))
-        return _call_user(self.fill, originals, flipped)
+        if not isinstance(self.fills, tuple):
+            return _call_user(self.fills, originals, flipped)
+        parts = zip(self.fills, originals, flipped, self.values, strict=True)
+        return tuple(fill.apply(rows, where, _of(values, examples)) for fill, rows, where, values in parts)
 
     def _flipped(self, ranks: Tensor, counts: Tensor) -> Tensor:
         counts = counts.view(-1, *[1] * (ranks.ndim - 1))

@@ -51,10 +51,15 @@ def _flip_counts(n_features: int, n_steps: int, max_fraction: float) -> list[int
         ValueError: More steps than features to flip.
     """
     flipped = min(n_features, int(max_fraction * n_features + 0.5))
+    if not flipped:
+        raise ValueError(
+            f"max_fraction={max_fraction!r} of {n_features} features is none. Pass {1 / n_features:.2g} or more to "
+            "flip one."
+        )
     if n_steps > flipped:
         raise ValueError(
             f"n_steps must not exceed the number of features to flip, got n_steps={n_steps} for {flipped} of "
-            f"{n_features} features. Pass n_steps={max(flipped, 1)} to flip one at a time, or fewer."
+            f"{n_features} features of an example. Pass n_steps={flipped} to flip one at a time, or fewer."
         )
     size = -(-flipped // n_steps)
     if -(-flipped // size) == n_steps:

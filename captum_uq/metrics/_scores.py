@@ -7,6 +7,9 @@ from torch import Tensor
 
 __all__ = ["SCORES", "ScoreFunction", "ScoreReader", "Target"]
 
+_BATCH = "Check that the model keeps the batch dimension, and does not fold another into it."
+_WRAP = "Wrap a model that returns something else, as in lambda inputs: model(inputs).logits."
+
 Target = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | None
 ScoreFunction = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -63,7 +66,7 @@ class ScoreReader:
             raise ValueError(
                 f"forward_func must return one output for each row it is given, {n_rows} here, got "
                 f"{tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__}. "
-                "Check that the model keeps the batch dimension, and does not fold another into it."
+                f"{_BATCH if isinstance(outputs, Tensor) else _WRAP}"
             )
         indices = self._indices.index_select(0, examples).to(outputs.device)
         scores = self._apply(outputs if outputs.is_floating_point() else outputs.float(), indices)
@@ -87,7 +90,8 @@ class ScoreReader:
             return outputs if depth == 0 else outputs[rows_and_indices]
         raise ValueError(
             f"score={self._score!r} reads one class of outputs (N, C), got outputs of {tuple(outputs.shape)} and "
-            f"{'no target' if depth == 0 else 'a target of several indices'}. Pass target=, or a callable as score."
+            f"{'no target. Pass target=' if depth == 0 else 'a target of several indices. Pass one index'}, or a "
+            "callable as score."
         )
 
     def _check_target(self, shape: torch.Size) -> None:

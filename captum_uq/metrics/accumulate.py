@@ -6,6 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from captum_uq.metrics._inputs import as_labels
+from captum_uq.metrics._pairing import by_name, facts_of
 from captum_uq.metrics.curves import PerturbationCurve
 
 __all__ = ["CurveAccumulator"]
@@ -50,14 +52,17 @@ class CurveAccumulator:
             labels: Class of each example, shape ``(N,)``; give them for every batch or for none.
 
         Raises:
-            ValueError: Names, labels, steps or options unlike those of the batches before.
-        """  # noqa: DOC502 (raised by the check)
-        batch = {"": curves} if isinstance(curves, PerturbationCurve) else dict(curves)
+            TypeError: Something that is no curve.
+            ValueError: Names, steps or options unlike those of the batches before; labels for some batches only, or
+                not one integer for each example.
+        """  # noqa: DOC502 (raised by the checks)
+        batch = by_name(curves, "update", "")
         self._check(batch, labels)
         self._single = isinstance(curves, PerturbationCurve)
+        classes = None if labels is None else as_labels(labels, len(next(iter(batch.values()))))
         self._batches.append({name: _to_cpu(curve) for name, curve in batch.items()})
-        if labels is not None:
-            self._labels.append(torch.as_tensor(labels).cpu())
+        if classes is not None:
+            self._labels.append(classes)
 
     def compute(self) -> PerturbationCurve | dict[str, PerturbationCurve]:
         """Join what came so far.
@@ -94,21 +99,27 @@ class CurveAccumulator:
             raise ValueError("there is no curve to join, update was never called. Call it for every batch.")
         return {name: _join([batch[name] for batch in self._batches]) for name in self._batches[0]}
 
-    def _check(self, batch: dict[str, PerturbationCurve], labels: Tensor | Sequence[int] | None) -> None:
-        sizes = {len(curve) for curve in batch.values()}
-        counts = sizes | ({len(labels)} if labels is not None else set())
+    def _check(self, batch: dict[str, PerturbationCurve], labels: object) -> None:
+        """Refuse a batch that does not go with those before it.
+
+        Raises:
+            ValueError: It does not.
+        """
         before = self._batches[0] if self._batches else batch
-        same = {name: _facts(curve) for name, curve in batch.items()} == {n: _facts(c) for n, c in before.items()}
-        if not same or len(counts) != 1 or (self._batches and (labels is None) != (not self._labels)):
+        ours, theirs = ({name: facts_of(curve) for name, curve in curves.items()} for curves in (batch, before))
+        if ours != theirs or not batch:
             raise ValueError(
-                f"a batch must have the names, steps, options and use of labels of those before it: got {batch}, "
-                f"{'no labels' if labels is None else f'{len(labels)} labels'}, after {before}. Use one accumulator "
-                "for each setting."
+                f"a batch must have the names, steps and options of those before it: got {ours}, after {theirs}. Use "
+                "one accumulator for each setting."
             )
-
-
-def _facts(curve: PerturbationCurve) -> tuple[object, ...]:
-    return curve.mode, curve.order, curve.score, curve.scores.shape[-1], curve.scores.shape[:-2]
+        sizes = {name: len(curve) for name, curve in batch.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(f"the curves of a batch are of the same examples, got {sizes}. Measure all on one batch.")
+        if self._batches and (labels is None) != (not self._labels):
+            raise ValueError(
+                f"labels are given for every batch or for none, got {'none' if labels is None else 'some'} after "
+                f"{'some' if self._labels else 'none'}. Use one accumulator for each setting."
+            )
 
 
 def _to_cpu(curve: PerturbationCurve) -> PerturbationCurve:

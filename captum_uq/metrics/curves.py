@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_uq.metrics._inputs import check_choice
-from captum_uq.metrics._resampling import t_quantile
+from captum_uq.metrics._inputs import as_labels, check_choice
+from captum_uq.metrics._student import t_quantile
 
 __all__ = ["PerturbationCurve", "auc"]
 
@@ -26,6 +26,7 @@ class PerturbationCurve:
         mode: ``"deletion"`` or ``"insertion"``.
         order: ``"morf"``, ``"lerf"`` or ``"random"``.
         score: Name of the score.
+        max_fraction: Share of the features flipped at the end, as it was asked for.
     """
 
     fractions: Tensor
@@ -34,6 +35,7 @@ class PerturbationCurve:
     mode: str = "deletion"
     order: str = "morf"
     score: str = "output"
+    max_fraction: float = 1.0
 
     def __len__(self) -> int:
         """Number of examples ``N``."""
@@ -92,7 +94,7 @@ class PerturbationCurve:
         half = t_quantile(level, len(self) - 1) * self.sem() if len(self) > 1 else self.sem()
         return self.mean() - half, self.mean() + half
 
-    def select(self, examples: Tensor) -> "PerturbationCurve":
+    def select(self, examples: Tensor | Sequence[int]) -> "PerturbationCurve":
         """Keep some examples.
 
         Args:
@@ -100,7 +102,16 @@ class PerturbationCurve:
 
         Returns:
             Their curves.
+
+        Raises:
+            ValueError: Neither, as a mask of draws and examples is.
         """
+        examples = torch.as_tensor(examples)
+        if examples.ndim != 1 or (examples.dtype == torch.bool and len(examples) != len(self)):
+            raise ValueError(
+                f"select takes indices, or a bool for each of the {len(self)} examples, got shape "
+                f"{tuple(examples.shape)}. Of a mask of draws and examples, (T, N), take .all(0)."
+            )
         fractions = self.fractions[examples.to(self.fractions.device)] if self.fractions.ndim == 2 else self.fractions
         scores = self.scores[..., examples.to(self.scores.device), :]
         ties = self.tie_fraction[..., examples.to(self.tie_fraction.device)]
@@ -116,22 +127,17 @@ class PerturbationCurve:
             For each class that occurs, in rising order, the curves of its examples.
 
         Raises:
-            ValueError: Not one label for each example.
-        """
-        classes = torch.as_tensor(labels).cpu()
-        if classes.shape != (len(self),):
-            raise ValueError(
-                f"labels must hold one class for each example, got shape {tuple(classes.shape)} for {len(self)} "
-                "examples. Pass the labels of the same batch."
-            )
+            ValueError: Not one integer for each example.
+        """  # noqa: DOC502 (raised by the check)
+        classes = as_labels(labels, len(self))
         return {int(label): self.select(classes == label) for label in classes.unique()}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain numbers and lists, ready for JSON."""
         tensors = {"fractions": self.fractions, "scores": self.scores, "auc": self.auc, "mean": self.mean()}
         tensors["tie_fraction"] = self.tie_fraction
-        text = {"mode": self.mode, "order": self.order, "score": self.score, "direction": self.direction}
-        return text | {name: tensor.tolist() for name, tensor in tensors.items()}
+        facts = {"mode": self.mode, "order": self.order, "score": self.score, "direction": self.direction}
+        return facts | {"max_fraction": self.max_fraction} | {name: tensor.tolist() for name, tensor in tensors.items()}
 
     def plot(self, ax: Any, label: str | None = None, level: float = 0.95) -> Any:
         """Draw the mean curve with its confidence band.
@@ -169,6 +175,7 @@ def auc(curve: PerturbationCurve, convention: Literal["unit", "rise", "quantus"]
         Shape ``(N,)`` or ``(T, N)``, in the units of the score.
 
     Raises:
+        TypeError: No curve.
         ValueError: An unknown convention.
 
     References:
@@ -182,6 +189,10 @@ def auc(curve: PerturbationCurve, convention: Literal["unit", "rise", "quantus"]
         [1.9, 1.667, 2.0]
     """  # noqa: DOC502 (raised by the check)
     check_choice("convention", convention, ("unit", "rise", "quantus"))
+    if not isinstance(curve, PerturbationCurve):
+        raise TypeError(
+            f"auc takes a PerturbationCurve, got {type(curve).__name__}. Pass what pixel_flipping returned."
+        )
     if convention == "quantus":
         return torch.trapezoid(curve.scores[..., 1:], dx=1.0)
     if convention == "rise":

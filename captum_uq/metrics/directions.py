@@ -67,6 +67,8 @@ def insertion(
 ) -> PerturbationCurve:
     """Put the most relevant features back first; a higher area is better. Arguments as in ``pixel_flipping``.
 
+    Where steps are all equal and nothing is tied, it is the deletion of the negative map, reversed.
+
     Args:
         forward_func: See ``pixel_flipping``, as all that follows.
         inputs: Shape ``(N, *F)``.

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -72,10 +73,10 @@ class Constant(Fill):
             TypeError: Neither number nor tensor, or a fraction for integer inputs.
             ValueError: A tensor that does not broadcast with the inputs.
         """  # noqa: DOC502 (one is raised by the helper)
-        if not isinstance(self.value, (int, float, Tensor)):
+        if not isinstance(self.value, (Real, Tensor)):
             raise TypeError(
-                f"baselines must be numbers or tensors, got {type(self.value).__name__}. Pass fills such as "
-                "ChannelMean() as perturb_func."
+                f"baselines must be numbers or tensors, got {type(self.value).__name__}. Lists and arrays become "
+                "tensors by torch.as_tensor; fills such as ChannelMean() are passed as perturb_func."
             )
         value = _exact(self.value)
         if not inputs.is_floating_point() and not bool((value == value.to(inputs.dtype)).all()):
@@ -154,7 +155,7 @@ def _exact(value: float | Tensor) -> Tensor:
     """A tensor as it is; a number in the precision of Python's floats, not of torch's default."""
     if isinstance(value, Tensor):
         return as_plain(value)
-    return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    return torch.tensor(int(value)) if isinstance(value, Integral) else torch.tensor(float(value), dtype=torch.float64)
 
 
 def _broadcast(value: Tensor, inputs: Tensor) -> Tensor:
@@ -169,7 +170,8 @@ def _broadcast(value: Tensor, inputs: Tensor) -> Tensor:
     if not fits or any(v not in {1, x} for v, x in zip(value.shape, inputs.shape, strict=True)):
         raise ValueError(
             f"a baseline, or a mean or std of a fill, must broadcast with the inputs: got {tuple(value.shape)} for "
-            f"{tuple(inputs.shape)}. Give it the inputs' shape, or 1 in the dimensions it does not depend on."
+            f"{tuple(inputs.shape)}. Give it the inputs' shape, or 1 in the dimensions it does not depend on, such as "
+            "(1, C, 1, 1) for the channels of pictures."
         )
     return value
 

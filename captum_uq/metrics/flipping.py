@@ -15,7 +15,7 @@ from captum_uq.metrics._ordering import rank_features
 from captum_uq.metrics._rows import Perturbation, PerturbFunction, score_rows
 from captum_uq.metrics._schedule import schedule
 from captum_uq.metrics._scores import ScoreFunction, ScoreReader, Target
-from captum_uq.metrics._setup import check_scores, prepare_fill
+from captum_uq.metrics._setup import check_scores, prepare_fills
 from captum_uq.metrics.curves import PerturbationCurve
 from captum_uq.metrics.fills import Fill
 
@@ -37,7 +37,7 @@ def pixel_flipping(
     n_steps: int = 32,
     max_fraction: float = 1.0,
     score: str | ScoreFunction = "output",
-    perturb_func: Fill | PerturbFunction | None = None,
+    perturb_func: Fill | tuple[Fill, ...] | PerturbFunction | None = None,
     seed: int = 0,
     tie_break: Literal["stable", "random"] = "stable",
     nan_policy: Literal["raise", "propagate"] = "raise",
@@ -73,12 +73,13 @@ def pixel_flipping(
         max_fraction: Share of the features flipped at the end, in (0, 1].
         score: ``"output"``, ``"softmax"``, ``"log_softmax"``, ``"margin"`` (target minus the best other class), or
             ``score(outputs, target) -> (R,)``, each row for itself.
-        perturb_func: Instead of ``baselines``: one of ``captum_uq.metrics.fills``, or a function
-            ``(rows, flipped) -> rows`` (of tuples where the inputs are a tuple), each row for itself.
+        perturb_func: Instead of ``baselines``: one of ``captum_uq.metrics.fills``, a tuple with one for each input,
+            or a function ``(rows, flipped) -> rows`` (of tuples where the inputs are a tuple), each row for itself.
         seed: Of all random numbers here. They belong to (seed, example, feature), so maps compared on one seed meet
             the same fills.
         tie_break: Order of equally relevant features: by position, or random.
-        nan_policy: With NaN in a map or a score raise, or give these examples a curve of NaN.
+        nan_policy: With NaN in a map or a score ``"raise"``, or ``"propagate"``: an example whose map has NaN has a
+            curve of NaN, and a score of NaN stays at its point.
         group_relevance: How ``feature_mask`` pools: ``"mean"``, which leaves a map that is constant over each group
             as it is, or ``"sum"``, the share of the output that a conserving map gives the group.
         max_examples_per_batch: Rows in one forward pass; steps and examples share them.
@@ -110,7 +111,7 @@ def pixel_flipping(
     """  # noqa: DOC502 (most are raised by the helpers)
     choices = {"mode": mode, "order": order, "tie_break": tie_break, "nan_policy": nan_policy}
     whole = {"n_steps": n_steps, "seed": seed, "max_examples_per_batch": max_examples_per_batch}
-    check_options(choices | {"group_relevance": group_relevance}, whole, max_fraction, score)
+    check_options(choices | {"group_relevance": group_relevance}, whole, max_fraction, score, forward_func)
     warn_of_live_layers(forward_func)
     tensors = as_tuple(inputs, "inputs")
     n_examples = check_inputs(tensors)
@@ -118,15 +119,15 @@ def pixel_flipping(
     features = find_features(tensors, as_tuple(attributions, "attributions"), feature_mask, group_relevance)
     ranking = rank_features(features, order, tie_break, nan_policy, noise)
     counts, fractions = schedule(features, n_steps, max_fraction)
-    fill, values = prepare_fill(tensors, baselines, perturb_func, noise)
+    fills, values = prepare_fills(tensors, baselines, perturb_func, noise)
     places = features.spread(ranking.places)
-    perturbation = Perturbation(tensors, places, counts, mode == "insertion", fill, values)
+    perturbation = Perturbation(tensors, places, counts, mode == "insertion", fills, values)
     forward = Forward(forward_func, _extra(additional_forward_args), tensors)
     reader = ScoreReader(score, target, n_examples, tensors[0].device)
     scores = score_rows(forward, perturbation, reader, max_examples_per_batch, show_progress)
     scores = check_scores(scores, ranking.unranked, nan_policy)
     name = score if isinstance(score, str) else getattr(score, "__name__", type(score).__name__)
-    return PerturbationCurve(fractions.to(scores), scores, ranking.tie_fraction, mode, order, name)
+    return PerturbationCurve(fractions.to(scores), scores, ranking.tie_fraction, mode, order, name, max_fraction)
 
 
 def _extra(additional_forward_args: Any) -> tuple[Any, ...]:

@@ -45,10 +45,10 @@ class GaussianBlur(Fill):
         """
         check_floats("GaussianBlur", inputs, least_dims=4, most_dims=4)
         check_count("kernel_size", self.kernel_size)
-        if self.kernel_size % 2 == 0 or not self.sigma > 0:
+        if self.kernel_size % 2 == 0 or not isinstance(self.sigma, (int, float)) or not self.sigma > 0:
             raise ValueError(
                 "GaussianBlur needs an odd kernel_size and a sigma above 0, got "
-                f"kernel_size={self.kernel_size}, sigma={self.sigma}. RISE uses 11 and 5."
+                f"kernel_size={self.kernel_size}, sigma={self.sigma!r}. RISE uses 11 and 5."
             )
         half = self.kernel_size // 2
         taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / self.sigma) ** 2)
@@ -93,9 +93,11 @@ class NoisyLinearImputation(Fill):
             Shape ``(N, C, H, W)``.
 
         Raises:
-            ValueError: Inputs that are not images of floats.
-        """  # noqa: DOC502 (raised by the helper)
+            ValueError: Inputs that are not images of floats, or noise below 0.
+        """
         check_floats("NoisyLinearImputation", inputs, least_dims=4, most_dims=4)
+        if not isinstance(self.noise, (int, float)) or self.noise < 0:
+            raise ValueError(f"NoisyLinearImputation needs noise of at least 0, got {self.noise!r}. ROAD uses 0.01.")
         return (self.noise * noise.normal(tuple(inputs.shape[1:]), stream)).to(inputs)
 
     def apply(self, rows: Tensor, flipped: Tensor, values: Tensor) -> Tensor:

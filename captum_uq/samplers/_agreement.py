@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from captum_uq._warn import warn
 
 _MOSTLY = 0.5
 _ENOUGH_DRAWS = 10
@@ -94,22 +95,20 @@ def agreement(outputs: Tensor, deterministic: Tensor, labels: Tensor | None = No
     return Agreement(per_draw, (predicted == labels).float().mean(1), float((expected == labels).float().mean()))
 
 
-def warn_if_low(result: Agreement, sampler: object, *, stacklevel: int = 3) -> None:
+def warn_if_low(result: Agreement, sampler: object) -> None:
     """Warn, once a message as warnings go, where most draws predict something else.
 
     Args:
         result: The shares.
         sampler: Whose draws they are.
-        stacklevel: Whose line the warning shows: 2 is the caller's, 3 that of its caller.
     """
     if result.share < _MOSTLY:
-        warnings.warn(
+        warn(
             f"Only {result.share:.0%} of the predictions of {sampler!r} are those of the network itself: its draws "
             "are mostly other classifiers, and their attributions explain other decisions. Make it weaker: a larger "
             "prior precision or the last layer only (Laplace), a smaller std or rate (NoiseGrad, DropConnect, "
             "MCDropout). A network that is not trained, or undecided, cannot agree: train it, or take other inputs.",
             DisagreementWarning,
-            stacklevel=stacklevel,
         )
 
 
@@ -124,4 +123,4 @@ def warn_if_disagreeing(outputs: Tensor | None, deterministic: Tensor | None, sa
     if outputs is None or deterministic is None or outputs.dim() != 3 or outputs.shape[1:] != deterministic.shape:
         return
     if len(outputs) >= _ENOUGH_DRAWS and outputs.shape[-1] > 1:
-        warn_if_low(agreement(outputs, deterministic), sampler, stacklevel=5)  # past `attribute` and its decorator
+        warn_if_low(agreement(outputs, deterministic), sampler)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from captum_uq._warn import warn
 from captum_uq.stats._draws import working
 
 
@@ -65,9 +65,7 @@ def warn_if_few(n_draws: int, ranks: Sequence[float]) -> None:
     """Warns where less than one draw lies beyond a percentile, at the caller of the statistic."""
     most, q = max((_needed(q), q) for q in ranks)
     if n_draws < most:
-        warnings.warn(
+        warn(
             f"percentile {q:g} needs at least {most} draws, got {n_draws}: what lies beyond the outermost "
             f"draws is not known. Draw more (n_draws={most}) or ask for a percentile nearer to 50.",
-            UserWarning,
-            stacklevel=3,
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from captum_uq import MCDropout
 from captum_uq.metrics import (
     ChannelMean,
     GaussianBlur,
@@ -67,14 +68,17 @@ BAD = [
         "scores must be free of NaN.*example 1 after 0 steps",
         inputs=torch.tensor([[1.0] * 4, [NAN] * 4]),
     ),
-    case(ValueError, "n_steps must not exceed.*n_steps=5 for 4 of 4 features. Pass n_steps=4", n_steps=5),
+    case(ValueError, "n_steps must not exceed.*n_steps=5 for 4 of 4 features of an example. Pass n_steps=4", n_steps=5),
     case(ValueError, "n_steps must not exceed.*n_steps=4 for 2 of 4 features", max_fraction=0.5),
-    case(ValueError, "n_steps must not exceed.*Pass n_steps=1 ", max_fraction=0.01, n_steps=1),
+    case(ValueError, "max_fraction=0.01 of 4 features is none. Pass 0.25", max_fraction=0.01, n_steps=1),
     case(ValueError, "n_steps must not exceed", feature_mask=torch.tensor([[0, 0, 1, 1]])),
     case(ValueError, "n_steps must be an integer of at least 1, got 0", n_steps=0),
     case(ValueError, "n_steps must be an integer of at least 1, got 2.5", n_steps=2.5),
     case(ValueError, "max_fraction must be above 0 and at most 1, got 1.5", max_fraction=1.5),
     case(ValueError, "max_fraction must be above 0 and at most 1, got 0", max_fraction=0),
+    case(ValueError, "max_fraction must be above 0 and at most 1, got '0.5'", max_fraction="0.5"),
+    case(TypeError, r"forward_func must be a model.*got MCDropout\(\).*sampler.predictive", forward_func=MCDropout()),
+    case(TypeError, "attributions are ranked, got torch.complex64", attributions=RANKS.to(torch.complex64)),
     case(ValueError, "max_examples_per_batch must be.*got -1", max_examples_per_batch=-1),
     case(ValueError, "seed must be an integer of at least 0, got -3", seed=-3),
     case(ValueError, "order must be one of .*'lerf', 'morf', 'random'.*got 'best'", order="best"),
@@ -93,7 +97,7 @@ BAD = [
     case(ValueError, r"target is needed.*got None for outputs of \(10, 4\)", target=None),
     case(
         ValueError,
-        "score='softmax' reads one class.*no target",
+        "score='softmax' reads one class.*no target. Pass target=",
         forward_func=lambda x: x.sum(1),
         score="softmax",
         target=None,
@@ -105,6 +109,13 @@ BAD = [
         score="margin",
         target=0,
     ),
+    case(
+        ValueError,
+        "a target of several indices. Pass one index",
+        forward_func=lambda x: x.view(-1, 2, 2),
+        score="softmax",
+        target=(0, 1),
+    ),
     case(ValueError, "score must give one number for each row", score=lambda outputs, target: outputs),
     case(
         ValueError,
@@ -113,6 +124,7 @@ BAD = [
     ),
     case(ValueError, r"one output for each row.*got \(\)", forward_func=lambda x: x.sum()),
     case(ValueError, "one output for each row.*got list", forward_func=lambda x: [1.0] * len(x)),
+    case(ValueError, r"got dict\. Wrap a model.*\.logits", forward_func=lambda x: {"logits": x}),
     case(ValueError, "empty batch", inputs=torch.ones(0, 4), attributions=torch.ones(0, 4)),
     case(
         ValueError,
@@ -145,7 +157,8 @@ BAD = [
     case(ValueError, "a baseline.* must broadcast", baselines=torch.ones(3)),
     case(ValueError, "a baseline.* must broadcast", baselines=torch.ones(1, 2, 4)),
     case(TypeError, "baselines must be numbers or tensors, got str", baselines="zero"),
-    case(ValueError, "one value for each input, got 2 for 1", baselines=(0.0, 1.0)),
+    case(TypeError, "numbers or tensors, got ndarray.*as_tensor", baselines=TABLE.numpy()),
+    case(ValueError, r"one value for each input, got 2 for 1.*view\(1, C, 1, 1\)", baselines=(0.0, 1.0)),
     case(
         ValueError,
         "one value for each input, got 1 for 2",
@@ -155,6 +168,9 @@ BAD = [
     ),
     case(TypeError, "must be token ids, got 0.5", inputs=TABLE.long(), baselines=0.5),
     case(ValueError, "got both", baselines=0.0, perturb_func=UniformNoise()),
+    case(TypeError, "perturb_func must be a fill.*got 'blur' for 1 input", perturb_func="blur"),
+    case(TypeError, r"perturb_func must be a fill.*GaussianBlur'>.*GaussianBlur\(\)", perturb_func=GaussianBlur),
+    case(TypeError, "a tuple with one for each input", perturb_func=(UniformNoise(), UniformNoise())),
     case(ValueError, "perturb_func must return rows", perturb_func=lambda rows, flipped: rows[:, :2]),
     case(ValueError, "perturb_func must return rows.*NoneType", perturb_func=lambda rows, flipped: None),
     case(ValueError, "ChannelMean fills floating point", perturb_func=ChannelMean()),
@@ -167,7 +183,15 @@ BAD = [
     case(ValueError, r"GaussianBlur fills.*\(N, C, H, W\)", perturb_func=GaussianBlur()),
     case(ValueError, "odd kernel_size", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(4)),
     case(ValueError, "sigma above 0", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(5, 0.0)),
+    case(ValueError, "sigma above 0.*'5'", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(5, "5")),
     case(ValueError, "NoisyLinearImputation fills", perturb_func=NoisyLinearImputation()),
+    case(
+        ValueError,
+        "noise of at least 0, got -1",
+        inputs=IMAGE,
+        attributions=PIXELS,
+        perturb_func=NoisyLinearImputation(noise=-1),
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,12 +141,22 @@ BAD = {
     "compare needs two curves at least": ({"a": A}, {}),
     "compare needs two curves": ({"a": A}, {"reference": "a"}),
     "reference must name one of the curves": ({"a": A, "b": B}, {"reference": "c"}),
-    "pairs curves of one mode": ({"a": A, "b": curve(normal(20), "insertion")}, {}),
-    "pairs curves of one mode, direction": ({"a": A, "b": curve(normal(20), order="lerf")}, {}),
-    "pairs curves of one mode, direction and score": ({"a": A, "b": curve(normal(20), score="softmax")}, {}),
+    r"'a' and 'b' differ in mode \('deletion' and 'insertion'\)": (
+        {"a": A, "b": curve(normal(20), "insertion")},
+        {},
+    ),
+    r"differ in order \('morf' and 'lerf'\)": ({"a": A, "b": curve(normal(20), order="lerf")}, {}),
+    r"differ in score \(": ({"a": A, "b": curve(normal(20), score="softmax")}, {}),
     "same examples, 2 at least": ({"a": A, "b": curve(normal(21))}, {}),
     "examples, 2 at least": ({"a": curve(normal(1)), "b": curve(normal(1))}, {}),
-    "as many draws": ({"a": curve(normal(3, 20)), "b": curve(normal(4, 20))}, {}),
+    r"differ in steps \(2 and 1\)": ({"a": A, "b": replace(A, scores=A.scores[:, :2])}, {}),
+    r"differ in max_fraction \(1.0 and 0.5\)": ({"a": A, "b": replace(A, max_fraction=0.5)}, {}),
+    "other shares of the features": ({"a": A, "b": replace(A, fractions=A.fractions**2)}, {}),
+    "takes a PerturbationCurve, or a dict of them by name, got list": ([A, B], {}),
+    r"dict of them by name, got \['PerturbationCurve', 'Tensor'\]": ({"a": A, "b": A.scores}, {}),
+    "reference is a name or a PerturbationCurve": ({"a": A, "b": B}, {"reference": ["b"]}),
+    "level must lie between 0 and 1, got '95%'": ({"a": A, "b": B}, {"level": "95%"}),
+    r"differ in draws \(3 and 4\)": ({"a": curve(normal(3, 20)), "b": curve(normal(4, 20))}, {}),
     "needs finite areas": ({"a": A, "b": curve(torch.full((20,), float("nan")))}, {}),
     "level must lie between 0 and 1, got 95": ({"a": A, "b": B}, {"level": 95}),
     "correction must be one of": ({"a": A, "b": B}, {"correction": "bonferroni"}),
@@ -157,8 +168,40 @@ BAD = {
 @pytest.mark.parametrize("match", BAD)
 def test_what_cannot_be_compared_says_why(match):
     curves, options = BAD[match]
-    with pytest.raises((ValueError, KeyError), match=match):
+    with pytest.raises((ValueError, KeyError, TypeError), match=match):
         compare(curves, **options)
+
+
+def test_a_random_order_is_compared_with_a_map_and_a_map_with_all_draws():
+    compare({"map": A, "random": curve(normal(20), order="random")})
+    compare({"map": A, "draws": curve(normal(3, 20))})
+
+
+def test_a_reference_gets_a_name_that_no_curve_has():
+    table = compare({"reference": A, "the reference": B}, reference=A)
+    assert [row.reference for row in table] == ["the the reference"] * 2
+    assert table["reference"].p_value == 1
+    assert table["the reference"].difference != 0
+
+
+@pytest.mark.parametrize("n_draws", [0, 3])
+def test_the_way_out_of_areas_that_are_not_finite_works(n_draws):
+    a, b = (curve(normal(*[n_draws] * bool(n_draws), 20, seed=k)) for k in (0, 1))
+    a, b = (replace(c, scores=c.scores.clone()) for c in (a, b))
+    a.scores[..., 4, 1] = b.scores[..., 7, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"isfinite\(\)" + (r"\.all\(0\)" if n_draws else ", then")):
+        compare({"a": a, "b": b})
+    finite = (a.auc - b.auc).isfinite()
+    finite = finite.all(0) if n_draws else finite
+    assert compare({"a": a.select(finite), "b": b.select(finite)})[0].n == 18
+
+
+def test_the_p_value_of_draws_is_no_smaller_than_that_of_their_means():
+    draws = curve(normal(6, 20) + 3 * normal(6, 1, seed=4))
+    flat = curve(torch.zeros(20))
+    nested, means = (compare(c, flat)[0] for c in (draws, replace(draws, scores=draws.per_example())))
+    assert nested.difference == pytest.approx(means.difference)
+    assert nested.p_value > 10 * means.p_value
 
 
 def test_common_fills_reduce_the_variance_of_a_difference_of_areas():

@@ -1,6 +1,7 @@
 """What is read off curves, their areas under each convention, and their accumulation over batches."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -73,8 +74,25 @@ def test_classes_are_the_curves_of_their_examples():
     for label, part in split.items():
         assert torch.equal(part.scores, SCORES[label == LABELS])
     assert torch.equal(CURVE.by_class(LABELS.tolist())[1].auc, split[1].auc)
-    with pytest.raises(ValueError, match=r"labels must hold one class for each example, got shape \(7,\) for 8"):
+    with pytest.raises(ValueError, match="labels must hold one integer for each of 8 examples"):
         CURVE.by_class(LABELS[:7])
+
+
+@pytest.mark.parametrize("labels", [LABELS / 10, ["a"] * 8, 3, None, [[0]] * 8])
+def test_labels_are_integers(labels):
+    with pytest.raises(ValueError, match="labels must hold one integer for each of 8 examples"):
+        CURVE.by_class(labels)
+
+
+def test_examples_are_selected_by_their_numbers_or_one_mask():
+    assert torch.equal(CURVE.select([2, 0]).scores, SCORES[[2, 0]])
+    assert len(CURVE.select(LABELS == 1)) == int((LABELS == 1).sum())
+    draws = replace(CURVE, scores=SCORES.expand(3, -1, -1), tie_fraction=torch.zeros(3, 8))
+    assert draws.select([1, 4]).scores.shape == (3, 2, SCORES.shape[1])
+    with pytest.raises(ValueError, match=r"got shape \(3, 8\).*\.all\(0\)"):
+        draws.select(draws.auc.isfinite())
+    with pytest.raises(ValueError, match="a bool for each of the 8 examples"):
+        CURVE.select(torch.ones(7, dtype=torch.bool))
 
 
 def test_a_curve_goes_to_json_whole():
@@ -159,10 +177,11 @@ def test_examples_with_their_own_fractions_are_joined():
     [
         (lambda: flip(slice(3), n_steps=3), None),
         (lambda: flip(slice(3), insertion), None),
+        (lambda: flip(slice(3), max_fraction=0.7), None),
         (lambda: {"other": flip(slice(3))}, None),
         (lambda: flip(slice(3)), [0, 1, 2]),
     ],
-    ids=["steps", "mode", "name", "labels"],
+    ids=["steps", "mode", "fraction", "name", "labels"],
 )
 def test_batches_of_different_settings_do_not_mix(second):
     total = CurveAccumulator()
@@ -176,8 +195,13 @@ def test_an_accumulator_without_curves_or_labels_says_so():
     total = CurveAccumulator()
     with pytest.raises(ValueError, match="update was never called"):
         total.compute()
-    with pytest.raises(ValueError, match="names, steps, options"):
+    with pytest.raises(ValueError, match="one integer for each of 3 examples"):
         total.update(flip(slice(3)), [0, 1])
+    with pytest.raises(TypeError, match="update takes a PerturbationCurve, or a dict.*got list"):
+        total.update([flip(slice(3))])
+    with pytest.raises(ValueError, match="of the same examples, got {'a': 3, 'b': 4}"):
+        total.update({"a": flip(slice(3)), "b": flip(slice(4))})
+    assert len(total) == 0
     total.update(flip(slice(3)))
     with pytest.raises(ValueError, match="by_class needs labels"):
         total.by_class()

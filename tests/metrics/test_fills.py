@@ -13,6 +13,7 @@ from captum_uq.metrics import (
     GaussianBlur,
     NoisyLinearImputation,
     UniformNoise,
+    deletion,
     pixel_flipping,
 )
 
@@ -134,6 +135,35 @@ def test_imputation_adds_noise_of_the_given_size_drawn_once():
 def test_imputation_that_does_not_converge_says_so():
     with pytest.raises(RuntimeError, match=r"planes are unsolved after 3 steps. Raise max_iterations"):
         perturbed(images(), NoisyLinearImputation(max_iterations=3))
+
+
+def test_each_input_of_a_tuple_has_a_fill_of_its_own():
+    pictures, table, seen = images(), torch.randn(N, 5).double(), []
+
+    def forward(*rows):
+        seen.append([part.clone() for part in rows])
+        return sum(part.flatten(1).sum(1) for part in rows)
+
+    maps = tuple(
+        torch.zeros_like(part[:, :1]) if part.ndim == 4 else torch.ones_like(part) for part in (pictures, table)
+    )
+    given = {"n_steps": 2, "tie_break": "random"}
+    pixel_flipping(
+        forward, (pictures, table), maps, perturb_func=(NoisyLinearImputation(0), UniformNoise(2.0, 3.0)), **given
+    )
+    flat, noise = (torch.cat(part).unflatten(0, (N, 3))[:, -1] for part in zip(*seen, strict=True))
+    expected = pictures.mean((2, 3), keepdim=True).expand_as(pictures)
+    torch.testing.assert_close(flat, expected)
+    seen.clear()
+    pixel_flipping(forward, (pictures, table), maps, perturb_func=UniformNoise(2.0, 3.0), **given)
+    assert torch.equal(torch.cat([rows[1] for rows in seen]).unflatten(0, (N, 3))[:, -1], noise)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), np.int64(3), np.float64(0.25), True])
+def test_numbers_of_numpy_are_numbers(value):
+    inputs = torch.rand(2, 4).double()
+    found, expected = (deletion(lambda x: x.sum(1), inputs, inputs, v, n_steps=4).scores for v in (value, float(value)))
+    assert torch.equal(found, expected)
 
 
 def test_a_user_function_fills_all_inputs_of_a_tuple():

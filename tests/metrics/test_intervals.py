@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 
-from captum_uq.metrics._resampling import _student, bootstrap_interval, t_quantile
+from captum_uq.metrics._resampling import _student, bootstrap, sign_flip_p_value
+from captum_uq.metrics._student import t_level, t_quantile
 
 POPULATIONS = {  # frozen distributions of scipy; "sparse" differs from 0 for one example in five
     "normal": scipy_stats.norm(0.3, 1),
@@ -30,7 +31,7 @@ def samples(name, repeats, *shape, seed=0):
 
 
 def covered(several, mean, level=0.95):
-    intervals = np.array([bootstrap_interval(sample, level, 499, seed) for seed, sample in enumerate(several)])
+    intervals = np.array([bootstrap(sample, level, 499, seed)[:2] for seed, sample in enumerate(several)])
     return ((intervals[:, 0] <= mean) & (mean <= intervals[:, 1])).mean()
 
 
@@ -72,14 +73,14 @@ def test_the_ends_are_the_studentised_quantiles_of_scipy_or_student(name):
     student = scipy_stats.t.interval(0.95, 39, x.mean(), scipy_stats.sem(x))
     low = min(student[0], x.mean() - quantiles.high * x.std())
     high = max(student[1], x.mean() - quantiles.low * x.std())
-    np.testing.assert_allclose(bootstrap_interval(values, 0.95, 40_000, 0), (low, high), atol=0.03 * (high - low))
+    np.testing.assert_allclose(bootstrap(values, 0.95, 40_000, 0)[:2], (low, high), atol=0.03 * (high - low))
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10, 40])
 @pytest.mark.parametrize("name", POPULATIONS)
 def test_no_interval_lies_inside_that_of_student_and_all_are_finite(name, n):
     for seed, values in enumerate(samples(name, 5, n, seed=n)[0]):
-        low, high = bootstrap_interval(values, 0.9, 499, seed)
+        low, high = bootstrap(values, 0.9, 499, seed)[:2]
         half = t_quantile(0.9, n - 1) * float(values.std()) / n**0.5
         assert low <= values.mean() - half + 1e-9
         assert high >= values.mean() + half - 1e-9
@@ -89,18 +90,18 @@ def test_no_interval_lies_inside_that_of_student_and_all_are_finite(name, n):
 def test_one_example_that_differs_among_many_has_a_finite_interval():
     values = torch.zeros(30, dtype=torch.float64)
     values[4] = 1.0
-    low, high = bootstrap_interval(values, 0.95, 999, 0)
+    low, high = bootstrap(values, 0.95, 999, 0)[:2]
     assert -0.05 < low < 0 < high < 0.3
 
 
 @pytest.mark.parametrize("shape", [(20,), (6, 20)], ids=["examples", "draws and examples"])
 def test_intervals_move_and_stretch_with_the_differences(shape):
     values = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).exp()
-    low, high = bootstrap_interval(values, 0.95, 999, 3)
-    assert bootstrap_interval(2 * values + 5, 0.95, 999, 3) == pytest.approx((2 * low + 5, 2 * high + 5))
-    assert bootstrap_interval(-values, 0.95, 999, 3) == pytest.approx((-high, -low), rel=1e-2)
+    low, high = bootstrap(values, 0.95, 999, 3)[:2]
+    assert bootstrap(2 * values + 5, 0.95, 999, 3)[:2] == pytest.approx((2 * low + 5, 2 * high + 5))
+    assert bootstrap(-values, 0.95, 999, 3)[:2] == pytest.approx((-high, -low), rel=1e-2)
     constant = torch.full_like(values, 0.1)
-    assert bootstrap_interval(constant, 0.95, 999, 3) == pytest.approx((0.1, 0.1), abs=1e-12)
+    assert bootstrap(constant, 0.95, 999, 3)[:2] == pytest.approx((0.1, 0.1), abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["normal", "heavy tails", "exponential"])
@@ -122,7 +123,8 @@ def test_students_interval_of_two_sources_is_that_of_satterthwaite(parts, sizes)
     variances = [part * size / (size - 1) for part, size in zip(parts, sizes, strict=True)]
     freedom = sum(variances) ** 2 / sum(v**2 / (size - 1) for v, size in zip(variances, sizes, strict=True))
     expected = scipy_stats.t.ppf(0.975, int(freedom + 1e-9)) * sum(variances) ** 0.5
-    assert _student(0.95, list(parts), sizes) == pytest.approx(expected, rel=1e-4)
+    found, error = _student(list(parts), sizes)
+    assert t_quantile(0.95, found) * error == pytest.approx(expected, rel=1e-9)
 
 
 def nested_by_hand(values, rng, repeats):
@@ -150,19 +152,41 @@ def test_nested_ends_are_those_of_resampled_tables(of_examples, of_draws):
     examples, networks = rng.lognormal(size=(1, 25)), rng.lognormal(size=(20, 1))
     values = of_examples * examples + of_draws * networks + 0.1 * rng.standard_normal((20, 25))
     low, high = nested_by_hand(values, rng, 8000)
-    found = bootstrap_interval(torch.from_numpy(values), 0.95, 40_000, 0)
+    found = bootstrap(torch.from_numpy(values), 0.95, 40_000, 0)[:2]
     np.testing.assert_allclose(found, (low, high), atol=0.03 * (high - low))
 
 
 @pytest.mark.parametrize("shape", [(1, 25), (25,)])
 def test_a_single_draw_is_no_draw(shape):
     values = torch.randn(25, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    assert bootstrap_interval(values.view(shape), 0.95, 999, 0) == bootstrap_interval(values, 0.95, 999, 0)
+    assert bootstrap(values.view(shape), 0.95, 999, 0)[:2] == bootstrap(values, 0.95, 999, 0)[:2]
 
 
-@pytest.mark.parametrize("level", [0.8, 0.9, 0.95, 0.99])
-@pytest.mark.parametrize("freedom", [1, 2, 3, 5, 10, 30, 1000])
-def test_the_t_quantile_is_that_of_scipy(level, freedom):
-    assert t_quantile(level, freedom) == pytest.approx(scipy_stats.t.ppf((1 + level) / 2, freedom), rel=8e-3)
-    if freedom >= 10:
-        assert t_quantile(level, freedom) == pytest.approx(scipy_stats.t.ppf((1 + level) / 2, freedom), rel=1e-4)
+@pytest.mark.parametrize("level", [0.01, 0.8, 0.9, 0.95, 0.99, 0.9999])
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 10, 30, 199, 200, 201, 1000])
+def test_students_distribution_is_that_of_scipy(level, freedom):
+    quantile = scipy_stats.t.ppf((1 + level) / 2, freedom)
+    assert t_quantile(level, freedom) == pytest.approx(quantile, rel=1e-8)
+    assert t_level(quantile, freedom) == pytest.approx(level, abs=1e-11)
+
+
+@pytest.mark.parametrize(("of_examples", "of_draws"), [(1.0, 1.0), (0.5, 1.5), (1.0, 0.0), (0.0, 1.0)])
+def test_the_p_value_of_draws_knows_that_other_draws_would_differ(of_examples, of_draws):
+    """Under the null no more than 5% fall below 0.05, where sign flips of the examples alone let many pass."""
+    rng, found = np.random.default_rng(3), []
+    for _ in range(400):
+        examples, networks, rest = rng.normal(size=(1, 20)), rng.normal(size=(12, 1)), rng.normal(size=(12, 20))
+        values = torch.from_numpy(of_examples * examples + of_draws * networks + 0.3 * rest)
+        result = bootstrap(values, 0.95, 499, 0)
+        assert (result.p_value < 0.05) == (result.low > 0 or result.high < 0)
+        alone = sign_flip_p_value(values.mean(0), 199, 0)
+        found.append((result.p_value < 0.05, alone < 0.05))
+    ours, flips = np.mean(found, axis=0)
+    assert ours < 0.075
+    assert of_draws == 0 or flips > 0.12
+
+
+def test_a_p_value_of_draws_is_small_for_a_difference_that_is_sure():
+    values = 1 + 0.1 * torch.randn(12, 20, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    assert bootstrap(values, 0.95, 999, 0).p_value == bootstrap(-values, 0.95, 999, 0).p_value == 2 / 1000
+    assert bootstrap(torch.zeros(3, 4).double(), 0.95, 99, 0).p_value == 1

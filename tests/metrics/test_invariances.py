@@ -103,6 +103,21 @@ def test_the_curve_of_an_example_is_the_same_alone_and_in_any_batch(fill, order,
         np.testing.assert_allclose(alone.scores[0], together[i], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_the_curve_of_an_example_with_groups_of_its_own_is_the_same_alone(order):
+    """As superpixels are: other ids, and another number of them, in each picture."""
+    inputs, maps, _ = batch(4)
+    cut = [(3, 0), (7, 1), (4, 9), (5, 0)]
+    masks = torch.stack([torch.arange(30).view(1, 6, 5) // size + first for size, first in cut])
+    given = {"n_steps": 3, "target": 1, **order}
+    together = pixel_flipping(Recorder().net, inputs, maps, feature_mask=masks, **given)
+    for i in range(len(inputs)):
+        one = slice(i, i + 1)
+        alone = pixel_flipping(Recorder().net, inputs[one], maps[one], feature_mask=masks[one], **given)
+        np.testing.assert_allclose(alone.scores[0], together.scores[i], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(alone.fractions.expand(1, -1)[0], together.fractions[i])
+
+
 @pytest.mark.parametrize(("shape", "n_steps"), [((3, 6, 5), 30), ((3, 6, 5), 10), ((12,), 4)])
 @pytest.mark.parametrize("fill", [{"baselines": 0.3}, {"perturb_func": UniformNoise()}], ids=["constant", "noise"])
 def test_insertion_of_a_map_is_deletion_of_its_negative_reversed(shape, n_steps, fill):

@@ -5,8 +5,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from captum_uq.metrics import deletion, pixel_flipping
+from captum_uq import DistributionAttribution
+from captum_uq.metrics import deletion, pixel_flipping, summary_curves
 
 
 def flipped_at(inputs, attributions, n_steps, **options):
@@ -200,7 +202,16 @@ def test_nan_is_found_wherever_it_stands(n_features, place, order):
     assert curve.scores.isnan().all(1).tolist() == [False, True, False]
 
 
-def test_the_warning_of_a_constant_map_points_at_the_call():
-    with pytest.warns(UserWarning, match="maps are constant") as caught:
-        pixel_flipping(lambda x: x.sum(1), torch.ones(2, 4), torch.ones(2, 4), n_steps=4)
-    assert [warning.filename for warning in caught] == [__file__]
+CALLS = {
+    "pixel_flipping": lambda model, x: pixel_flipping(model, x, x, n_steps=4),
+    "deletion": lambda model, x: deletion(model, x, x, n_steps=4),
+    "summary_curves": lambda model, x: summary_curves(model, x, DistributionAttribution(x[None]), ("mean",), n_steps=4),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_warnings_point_at_the_call(call):
+    model = nn.Sequential(nn.Linear(4, 1), nn.Dropout(), nn.Flatten(0))  # in train mode
+    with pytest.warns(UserWarning, match="maps are constant|in train mode") as caught:
+        call(model, torch.ones(2, 4))
+    assert [warning.filename for warning in caught] == [__file__] * 2
