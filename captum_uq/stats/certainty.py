@@ -26,6 +26,7 @@ def snr(draws: Tensor, correction: int = 1) -> Tensor:
         (MCRP), 2020.
 
     Example:
+        >>> import torch
         >>> snr(torch.tensor([[1.0, 5.0, 0.0], [3.0, 5.0, 0.0], [2.0, 5.0, 0.0]]))
         tensor([2., inf, 0.])
     """  # noqa: DOC502 (raised in needs_more_than)
@@ -52,6 +53,7 @@ def confusion(draws: Tensor, correction: int = 1) -> Tensor:
         (MCRP), 2020.
 
     Example:
+        >>> import torch
         >>> confusion(torch.tensor([1.0, 2.0, 3.0]))
         tensor(2.)
     """  # noqa: DOC502 (raised in needs_more_than)
@@ -78,6 +80,7 @@ def cv(draws: Tensor, correction: int = 1) -> Tensor:
         networks, 2024 (there over the mean; the magnitude keeps it a measure of spread).
 
     Example:
+        >>> import torch
         >>> cv(torch.tensor([[-1.0, 0.0], [-2.0, 0.0], [-3.0, 0.0]]))
         tensor([0.5000, 0.0000])
     """  # noqa: DOC502 (raised in needs_more_than)

@@ -22,6 +22,7 @@ def expectation(draws: Tensor) -> Tensor:
         (MCRP), 2020.
 
     Example:
+        >>> import torch
         >>> expectation(torch.tensor([1.0, 2.0, 6.0]))
         tensor(3.)
     """
@@ -50,6 +51,7 @@ def variance(draws: Tensor, correction: int = 1) -> Tensor:
         (MCRP), 2020.
 
     Example:
+        >>> import torch
         >>> variance(torch.tensor([1.0, 2.0, 6.0]))
         tensor(7.)
     """  # noqa: DOC502 (raised in needs_more_than)
@@ -77,6 +79,7 @@ def stdev(draws: Tensor, correction: int = 1) -> Tensor:
         (MCRP), 2020.
 
     Example:
+        >>> import torch
         >>> stdev(torch.tensor([1.0, 2.0, 3.0]))
         tensor(1.)
     """  # noqa: DOC502 (raised in needs_more_than)
@@ -101,6 +104,7 @@ def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = Fal
         ValueError: If ``k`` is no whole number of at least 1.
 
     Example:
+        >>> import torch
         >>> moment(torch.tensor([0.0, 0.0, 3.0]), 3)
         tensor(2.)
     """  # noqa: DOC502 (raised in check_order)
@@ -128,6 +132,7 @@ def skewness(draws: Tensor) -> Tensor:
         [1] Joanes and Gill, Comparing measures of sample skewness and kurtosis, 1998.
 
     Example:
+        >>> import torch
         >>> skewness(torch.tensor([-1.0, 0.0, 1.0]))
         tensor(0.)
     """
@@ -148,6 +153,7 @@ def kurtosis(draws: Tensor) -> Tensor:
         [1] Joanes and Gill, Comparing measures of sample skewness and kurtosis, 1998.
 
     Example:
+        >>> import torch
         >>> kurtosis(torch.tensor([-1.0, 1.0]))
         tensor(1.)
     """
