@@ -33,7 +33,8 @@ class ModelState:
     """A model's flags, hooks, weights, ``requires_grad`` and LRP rules at one moment.
 
     Weights are remembered by reference, not by value: what replaces them replaces ``.data``. Buffers, which a
-    forward in train mode may change in place, are copied if asked for.
+    forward may change in place or replace, are copied if asked for, and written only where they were changed: a graph
+    of the user's may still need them.
 
     Args:
         model: The module to remember, with everything inside it.
@@ -46,7 +47,7 @@ class ModelState:
         self._hooks = [(hooks, dict(hooks)) for module in self._modules for hooks in _hooks_of(module)]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
         self._tensors = [(p, p.data, p.requires_grad) for p in (*model.parameters(), *model.buffers())]
-        self._buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()] if buffers else []
+        self._buffers = [_Buffer(*at) for module in self._modules for at in _buffers_of(module)] if buffers else []
 
     def restore(self) -> None:
         """Make the model what it was."""
@@ -67,9 +68,8 @@ class ModelState:
                 tensor.data = data
             if tensor.requires_grad != requires_grad:
                 tensor.requires_grad_(requires_grad)
-        with torch.no_grad():
-            for buffer, value in self._buffers:
-                buffer.copy_(value)
+        for buffer in self._buffers:
+            buffer.restore()
 
     def restore_hooks(self) -> None:
         """Make the hooks what they were, in place: a removable handle refers to the dictionary itself."""
@@ -77,6 +77,52 @@ class ModelState:
             if (now or before) and now.keys() != before.keys():
                 now.clear()
                 now.update(before)
+
+
+class _Buffer:
+    """A buffer of a module, and its value at one moment."""
+
+    def __init__(self, module: nn.Module, name: str, tensor: Tensor) -> None:
+        self._module, self._name, self._tensor = module, name, tensor
+        self._version, self._value = version(tensor), tensor.detach().clone()
+
+    def restore(self) -> None:
+        """Make it what it was."""
+        if getattr(self._module, self._name, None) is not self._tensor:
+            setattr(self._module, self._name, self._tensor)
+        now = version(self._tensor)
+        if now != self._version or (now is None and not torch.equal(self._tensor, self._value)):
+            with torch.no_grad():
+                self._tensor.copy_(self._value)
+            self._version = version(self._tensor)
+
+
+def _buffers_of(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
+    return ((module, name, tensor) for name, tensor in module.named_buffers(recurse=False))
+
+
+def version(tensor: Tensor) -> int | None:
+    """How often a tensor was written to; None where torch does not count.
+
+    torch has no public name for it; ``tests/test_no_trace.py`` tells when it moves.
+    """
+    return None if tensor.is_inference() else tensor._version
+
+
+def fingerprint(model: nn.Module) -> tuple[Any, ...]:
+    """What changes when a model is trained, edited or hooked: its weights, its options, its hooks; not its mode."""
+    tensors = tuple((tensor.data_ptr(), version(tensor)) for tensor in (*model.parameters(), *model.buffers()))
+    parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in model.named_modules())
+    return tensors, tuple(parts)
+
+
+def _options_of(module: nn.Module) -> tuple[Any, ...]:
+    options = ((name, value) for name, value in vars(module).items() if name != "training")
+    return tuple((name, value) for name, value in options if value is None or isinstance(value, (str, int, float)))
+
+
+def _hook_keys(module: nn.Module) -> tuple[int, ...]:
+    return tuple(key for hooks in _hooks_of(module) if hooks for key in hooks)
 
 
 def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:

@@ -69,12 +69,12 @@ def first_row(tree: Any, copies: int = 1) -> Any:
         copies: How many rows to make of the first.
 
     Returns:
-        The tree with batched tensors ``(copies, *F)``.
+        The tree with batched tensors ``(copies, *F)``, on memory of its own: a network may write into its inputs.
     """
     size = batch_size(leaves(tree))
 
     def rows(leaf: Tensor) -> Tensor:
         batched = leaf.dim() and leaf.shape[0] == size
-        return leaf[:1].expand(copies, *leaf.shape[1:]) if batched else leaf
+        return leaf[:1].expand(copies, *leaf.shape[1:]).clone() if batched else leaf.clone()
 
     return tree_map(rows, tree)

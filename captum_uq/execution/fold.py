@@ -55,7 +55,7 @@ def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_la
     Raises:
         CannotFoldError: The sampler makes one network at a time.
     """
-    rows = Rows(len(indices), draws_per_product)
+    rows = Rows(len(indices), draws_per_product, job.checked)
     context = job.bound.folded(indices, job.seed or 0, rows)
     if context is None:
         raise CannotFoldError("the sampler makes one network at a time")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from captum_uq._model_state import ModelState
 from captum_uq._rng import GlobalState, isolated, seed_global
 from captum_uq._trees import tree_map
 from captum_uq.execution.method import Call
-from captum_uq.samplers.base import BoundSampler, evaluation_mode
+from captum_uq.samplers.base import BoundSampler, Checked, evaluation_mode
 
 SHARED, INDEPENDENT = "shared", "independent"
 
@@ -78,6 +78,7 @@ class Job:
         deterministic: Whether the sampler draws nothing.
         seed: Seed of the draws; None for a sampler that draws nothing.
         noise: The method's own random numbers.
+        checked: What the check of its road saw.
     """
 
     call: Call
@@ -89,9 +90,10 @@ class Job:
     deterministic: bool
     seed: int | None
     noise: EstimatorNoise
+    checked: Checked = field(default_factory=Checked)
 
     def __post_init__(self) -> None:
-        self._before = None if self.model is None else ModelState(self.model)
+        self._before = None if self.model is None else ModelState(self.model, buffers=True)
 
     @contextlib.contextmanager
     def untouched(self) -> Iterator[None]:

@@ -188,8 +188,9 @@ class Call:
 
     def predict(self) -> Tensor | None:
         """What the network gives for the inputs, ``(N, *outputs)``; None where that is no tensor."""
+        arguments = tree_map(torch.clone, self.forward_arguments or ())  # a network may write into its inputs
         with torch.no_grad():
-            outputs = self.method.forward_func(*(self.forward_arguments or ()))
+            outputs = self.method.forward_func(*arguments)
         return outputs if isinstance(outputs, Tensor) else None
 
     def with_argument(self, name: str, value: Any) -> Call:

@@ -7,30 +7,26 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from captum.attr import Attribution, NeuronAttribution
-from torch import Tensor, nn
+from torch import nn
 
+from captum_uq._model_state import fingerprint
 from captum_uq._rng import isolated
-from captum_uq._trees import leaves, tree_map
 from captum_uq.distribution.execution import FOLD, LOOP, PREFIX, Execution
-from captum_uq.execution.fold import fold_draws
 from captum_uq.execution.foldable import FORWARDS, Folding, folding
 from captum_uq.execution.job import Job
+from captum_uq.execution.known import key_of
 from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
+from captum_uq.execution.trial import NothingShownError, differing_draw, slow_is_refused, tried
 from captum_uq.execution.work import RowCount, forward_work
 from captum_uq.execution.worth import why_slower
-from captum_uq.samplers.base import CannotFoldError, DrawError, original
+from captum_uq.samplers.base import Checked, DrawError, original
 
 AUTO = "auto"
 ROADS = (AUTO, LOOP, FOLD, PREFIX)
-
-_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
-"""Largest difference from the loop, relative to the largest attribution or, where attributions are differences of
-outputs, the largest output; for other dtypes 1e-2."""
 
 _FEW = 8
 """So few draws are no reason to check a faster road."""
@@ -67,62 +63,39 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
     if reason and (execution != AUTO or n_draws == 1 or not may_be_laid_out(job, how)):
         return Execution(LOOP, 1, reason)
     assert job.model is not None
-    known = _KNOWN.setdefault(job.model, {})
-    key = (execution, reason, _key(job))
-    if key not in known:
+    known, state = _KNOWN.setdefault(job.model, {}), fingerprint(job.model)
+    key = (execution, reason, key_of(job))
+    before, choice = known.get(key, (None, None))
+    if choice is None or before != state:
         with isolated():
-            choice = _Choice(LOOP, reason, ONE, same_laid_out(job)) if reason else _choose(job, how, execution)
-        known[key] = known[execution, reason, _key(job)] = choice  # some methods keep new attributes from a call
-    return known[key].execution(n_draws, draws_per_eval)
+            choice = _laid_out(job, reason) if reason else _choose(job, how, n_draws, execution)
+        if choice.holds:
+            known[key] = known[execution, reason, key_of(job)] = state, choice  # some methods keep what a call makes
+    job.checked = Checked(set(choice.sizes_of_others), set(choice.drawn), done=True)
+    return choice.execution(n_draws, draws_per_eval)
 
 
-_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, _Choice]] = weakref.WeakKeyDictionary()
-"""What was checked before, for each network."""
+_KNOWN: weakref.WeakKeyDictionary[nn.Module, dict[Hashable, tuple[Hashable, _Choice]]] = weakref.WeakKeyDictionary()
+"""What was checked before, for each network, and the state that it was in."""
 
 
 def _why_not(job: Job, how: Folding, n_draws: int, execution: str) -> str:
     """Why a call must loop; empty where it need not."""
-    if execution == LOOP:
-        return "asked for"
+    return next((reason for holds, reason in _obstacles(job, how, n_draws, execution) if holds), "")
+
+
+def _obstacles(job: Job, how: Folding, n_draws: int, execution: str) -> Iterator[tuple[bool, str]]:
+    """What makes a call loop, each with whether it holds."""
     method = type(job.call.method).__name__
-    if n_draws == 1:
-        return "there is one draw"
-    if how.way is None:
-        return f"{method} does not fold: {how.reason}"
-    if how.random and job.noise.independent:
-        return f"every draw has its own random numbers of {method}"
-    if job.model is None or job.call.forward_arguments is None:
-        return "the network or its inputs are not known"
-    if original(job.call.method.forward_func) is not job.call.method.forward_func:
-        return "the network is compiled"
-    if execution == AUTO and n_draws < _FEW:
-        return f"fewer than {_FEW} draws are not worth a check of a faster road"
-    return ""
-
-
-def _key(job: Job) -> Hashable:
-    """What a check holds for: network, sampler, method and its arguments, values of tensors and targets aside."""
-    call, model = job.call, job.model
-    assert model is not None
-    structure = tuple((name, type(module)) for name, module in model.named_modules())
-    given = {**call.arguments, "target": type(call.argument("target"))}
-    arguments = str(tree_map(lambda leaf: (leaf.shape, leaf.dtype, leaf.device), given))
-    forward = getattr(call.method.forward_func, "__code__", type(call.method.forward_func))
-    settings = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"), job.predicts)
-    return structure, job.sampler, type(call.method), _options(call.method, model), forward, arguments, settings
-
-
-def _options(method: Any, model: nn.Module) -> Hashable:
-    """The options that a method was made with, as far as they are values or parts of the network; else their types."""
-    parts, plain = set(model.modules()), (str, int, float, type(None))
-    known = {name: value for name, value in vars(method).items() if not isinstance(value, (list, dict, tuple))}
-
-    def told(value: Any) -> Any:
-        if isinstance(value, nn.Module) and value in parts:
-            return id(value)
-        return value if isinstance(value, plain) else type(value)
-
-    return tuple((name, told(value)) for name, value in known.items())
+    yield execution == LOOP, "asked for"
+    yield n_draws == 1, "there is one draw"
+    yield job.deterministic, "every draw is the same network"
+    yield how.way is None, f"{method} does not fold: {how.reason}"
+    yield how.random and job.noise.independent, f"every draw has its own random numbers of {method}"
+    yield job.model is None or job.call.forward_arguments is None, "the network or its inputs are not known"
+    forward_func = job.call.method.forward_func
+    yield original(forward_func) is not forward_func, "the network is compiled"
+    yield execution == AUTO and n_draws < _FEW, f"fewer than {_FEW} draws are not worth a check of a faster road"
 
 
 @dataclass(frozen=True)
@@ -131,6 +104,9 @@ class _Choice:
     reason: str
     sizes: Sizes = ONE
     channels_last: bool = False
+    holds: bool = True
+    sizes_of_others: frozenset[int] = frozenset()
+    drawn: frozenset[str] = frozenset()
 
     def execution(self, n_draws: int, draws_per_eval: int | str) -> Execution:
         if self.road == LOOP:
@@ -140,40 +116,46 @@ class _Choice:
         return Execution(self.road, many, self.reason, product, self.channels_last)
 
 
-_TRIAL = (0, 0, 1)
-"""Draws that a road is checked on: two are passed backwards at once, and then one, which is compared."""
+def _laid_out(job: Job, reason: str) -> _Choice:
+    """The loop, in the layout that it may have."""
+    return _Choice(LOOP, reason, ONE, same_laid_out(job))
 
 
-def _choose(job: Job, how: Folding, execution: str) -> _Choice:
+def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
     """The first road that is worth it and gives the loop's values.
 
     Raises:
         DrawError: The network draws something that cannot be held for a draw.
     """
-    refused: list[str] = []
     count = RowCount()
     try:
+        other = differing_draw(job, n_draws)
         with wrapped_forward(job.call.method, count.counting):
-            reference = loop_draw(job, 1)
+            reference = loop_draw(job, other)
     except DrawError:
         raise
+    except NothingShownError as error:
+        return _Choice(LOOP, str(error), ONE, may_be_laid_out(job, how) and same_laid_out(job), holds=False)
     except Exception as error:  # the loop will say it
-        return _Choice(LOOP, f"the loop raised {type(error).__name__}")
+        return _Choice(LOOP, f"the loop raised {type(error).__name__}", holds=False)
     layout = may_be_laid_out(job, how) and same_laid_out(job)
+    refused, holds = list[str](), True
     for share in _candidates(how, execution):
         road = PREFIX if share else FOLD
         try:
-            work = forward_work(job, share)
-            many = sizes(work, share, _asked(job.call.method, how, count), job)
-            slower = why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
-            if not slower:
-                trial = fold_draws(job, how, _TRIAL, 2 if share else 0, layout)
-                _check(reference, trial, 0.0 if how.gradients else _output_scale(job))
-                return _Choice(road, "; ".join(refused) or how.reason, many, layout)
+            with slow_is_refused():
+                work = forward_work(job, share)
+                many = sizes(work, share, _asked(job.call.method, how, count), job)
+                slower = why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
+                if not slower:
+                    checked = tried(job, how, share, layout, reference, other)
+                    reason = "; ".join(refused) or how.reason
+                    return _Choice(road, reason, many, layout, True, frozenset(checked.sizes), frozenset(checked.drawn))
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")
-    return _Choice(LOOP, "; ".join(refused), ONE, layout)
+            holds &= not isinstance(error, NothingShownError)
+    return _Choice(LOOP, "; ".join(refused), ONE, layout, holds)
 
 
 def _asked(method: Attribution, how: Folding, count: RowCount) -> Asked:
@@ -183,38 +165,7 @@ def _asked(method: Attribution, how: Folding, count: RowCount) -> Asked:
     return Asked(count.largest, count.usual, held, roots)
 
 
-def _output_scale(job: Job) -> float:
-    """The largest output of the network as it stands."""
-    with job.untouched():
-        return _scale(job.call.predict())
-
-
 def _candidates(how: Folding, execution: str) -> Iterator[bool]:
     if execution in (AUTO, PREFIX) and not how.inside:
         yield True
     yield False
-
-
-def _check(reference: tuple[Any, Any], trial: tuple[Any, Any], outputs: float) -> None:
-    """Compare the last draw: a convergence delta, about 0, on the scale of the attributions.
-
-    Args:
-        reference: Attributions and predictions of the loop.
-        trial: Those of a road, of `_TRIAL`.
-        outputs: The scale of the outputs that attributions are differences of; 0 where they are not.
-
-    Raises:
-        CannotFoldError: It is not the loop's.
-    """
-    for whole, other in zip(reference, trial, strict=True):
-        scale = max((_scale(leaf) for leaf in leaves(whole)), default=0.0)
-        for expected, got in zip(leaves(whole), leaves(other), strict=True):
-            if expected.shape != got.shape[1:]:
-                raise CannotFoldError("it does not return one attribution for each example")
-            limit = _TOLERANCE.get(expected.dtype, 1e-2) * max(scale, outputs)
-            if not torch.allclose(got[-1].double(), expected.detach().double(), rtol=0, atol=limit, equal_nan=True):
-                raise CannotFoldError("its values were not those of the loop")
-
-
-def _scale(leaf: Tensor | None) -> float:
-    return float(leaf.detach().abs().max()) if leaf is not None and leaf.numel() else 0.0

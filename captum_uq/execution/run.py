@@ -16,6 +16,7 @@ from captum_uq.execution.foldable import folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.kept import Kept, one_draw
 from captum_uq.execution.loop import eased, loop_draw
+from captum_uq.samplers.base import AmbiguousRowsError
 
 
 def run_draws(
@@ -64,7 +65,9 @@ def _several(job: Job, indices: range, execution: Execution) -> tuple[Any, Tenso
 
 
 def _next_road(execution: Execution, count: int, error: Exception) -> Execution:
-    """What to go on with after an error: fewer draws at once where memory ran out, else the loop."""
+    """What to go on with after an error: fewer draws at once where that may help, else the loop."""
+    if isinstance(error, AmbiguousRowsError) and count > 1:
+        return replace(execution, draws_per_eval=count - 1)
     if _out_of_memory(error) and count > 1:
         return replace(execution, draws_per_eval=count // 2, draws_per_product=min(execution.draws_per_product, 1))
     layout = ", channels last" if execution.road == LOOP else ""

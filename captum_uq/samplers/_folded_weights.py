@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._model_state import without_hooks
-from captum_uq._trees import leaves, tree_map
+from captum_uq._trees import tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
 from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._rows import Rows
@@ -32,6 +32,7 @@ class FoldedWeights(AbstractContextManager[None]):
     def __enter__(self) -> None:
         every = dict(self._model.named_modules(remove_duplicate=False))
         drawn = {name for weights in self._draws for name in weights}
+        self._rows.checked.meet(drawn)
         for name, weights in _by_module(self._model, drawn).items():
             module = every[name]
             stacks = {key: self._stack(first, _tensor(module, key)) for key, first in weights.items()}
@@ -58,8 +59,7 @@ class FoldedWeights(AbstractContextManager[None]):
             if self._rows.draws is None:
                 raise CannotFoldError("a module with drawn weights runs outside the network's forward")
             size, order = len(self._rows.draws), self._rows.order
-            batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
-            if not batched:
+            if not self._rows.checked.rows(arguments, size):
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
             axes = tree_map(lambda leaf: 0 if leaf.shape[:1] == (size,) else None, arguments)
             apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)

@@ -36,6 +36,11 @@ class Prefix:
         self.own: list[Tensor] = []
         self.passed = False
 
+    @property
+    def size(self) -> int:
+        """How many rows it has, ``C * U``."""
+        return self.copies * self.order.shape[1]
+
     @classmethod
     def of(cls, order: Tensor, arguments: Any, draws_per_product: int) -> tuple[Prefix | None, Any]:
         """The prefix and its arguments, with ``C * U`` rows; None where the rows of the draws differ."""
@@ -87,8 +92,7 @@ class Prefix:
             CannotFoldError: None of them has the prefix's rows.
         """
         self.passed = True
-        size = self.copies * self.order.shape[1]
-        batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
+        batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (self.size,)]
         if not batched:
             raise CannotFoldError("the first dimension of what a module takes is not the batch's")
         flowing = [leaf for leaf in batched if leaf.requires_grad] if self.own else []

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._trees import leaves
+from captum_uq.samplers._checked import Checked
 from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError, Prefix
 
@@ -25,14 +26,16 @@ class Rows:
         count: How many draws, `D`.
         draws_per_product: What comes before the draws part runs once for all of them, and backwards for so many of
             them at once; 0 where nothing is shared.
+        checked: What was seen of the network before.
 
     Attributes:
         draws: Which draw each row of the forward under way belongs to, ``(R,)``, each in 0 to D - 1.
         when_parted: Called where the draws part.
     """
 
-    def __init__(self, count: int, draws_per_product: int) -> None:
+    def __init__(self, count: int, draws_per_product: int, checked: Checked | None = None) -> None:
         self.count = count
+        self.checked = Checked() if checked is None else checked
         self.draws: Tensor | None = None
         self.when_parted: Callable[[], object] = lambda: None
         self._draws_per_product = draws_per_product
@@ -63,6 +66,7 @@ class Rows:
         self._prefix = None
         try:
             if self._draws_per_product and order is not None:
+                self.checked.rows((args, kwargs), len(draws))
                 self._prefix, (args, kwargs) = Prefix.of(order.rows, (args, kwargs), self._draws_per_product)
             with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
                 yield args, kwargs
@@ -98,6 +102,7 @@ class Rows:
         if self._prefix is None or self._prefix.passed:
             return args, kwargs
         self.when_parted()
+        self.checked.rows((args, kwargs), self._prefix.size)
         parted: tuple[Any, Any] = self._prefix.part((args, kwargs))
         return parted
 

@@ -13,14 +13,17 @@ from torch import Tensor, nn
 
 from captum_uq._model_state import preserved
 from captum_uq._rng import check_index, check_seed, isolated
+from captum_uq.samplers._checked import AmbiguousRowsError, Checked
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
 from captum_uq.samplers._predicting import Predicting
 from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._rows import Rows
 
 __all__ = [
+    "AmbiguousRowsError",
     "BoundSampler",
     "CannotFoldError",
+    "Checked",
     "DrawError",
     "NothingToDrawError",
     "Rows",
