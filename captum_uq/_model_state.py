@@ -84,36 +84,43 @@ class _Buffer:
 
     def __init__(self, module: nn.Module, name: str, tensor: Tensor) -> None:
         self._module, self._name, self._tensor = module, name, tensor
-        self._version, self._value = version(tensor), tensor.detach().clone()
+        self._value = tensor.detach().clone()
 
     def restore(self) -> None:
         """Make it what it was."""
         if getattr(self._module, self._name, None) is not self._tensor:
             setattr(self._module, self._name, self._tensor)
-        now = version(self._tensor)
-        if now != self._version or (now is None and not torch.equal(self._tensor, self._value)):
+        if not torch.equal(self._tensor, self._value):  # batch normalisation writes without telling autograd's counter
             with torch.no_grad():
                 self._tensor.copy_(self._value)
-            self._version = version(self._tensor)
 
 
 def _buffers_of(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
     return ((module, name, tensor) for name, tensor in module.named_buffers(recurse=False))
 
 
-def version(tensor: Tensor) -> int | None:
+def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
+    """What changes when a model is trained, edited or hooked: its weights, its options, its hooks; not its mode.
+
+    Args:
+        model: The model.
+        written: Whether writing to its weights counts.
+
+    Returns:
+        Something to be compared with what it was before.
+    """
+    every = (*model.parameters(), *model.buffers())
+    tensors = tuple((tensor.data_ptr(), _version(tensor) if written else None) for tensor in every)
+    parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in model.named_modules())
+    return tensors, tuple(parts)
+
+
+def _version(tensor: Tensor) -> int | None:
     """How often a tensor was written to; None where torch does not count.
 
     torch has no public name for it; ``tests/test_no_trace.py`` tells when it moves.
     """
     return None if tensor.is_inference() else tensor._version
-
-
-def fingerprint(model: nn.Module) -> tuple[Any, ...]:
-    """What changes when a model is trained, edited or hooked: its weights, its options, its hooks; not its mode."""
-    tensors = tuple((tensor.data_ptr(), version(tensor)) for tensor in (*model.parameters(), *model.buffers()))
-    parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in model.named_modules())
-    return tensors, tuple(parts)
 
 
 def _options_of(module: nn.Module) -> tuple[Any, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import types
-from collections.abc import Hashable
+from collections.abc import Container, Hashable
 from typing import Any
 
 import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from captum_uq._trees import tree_map
 from captum_uq.execution.job import Job
@@ -24,41 +24,42 @@ def key_of(job: Job) -> Hashable:
     call = job.call
     given = {**call.arguments, "target": type(call.argument("target"))}
     arguments = str(tree_map(lambda leaf: (leaf.shape, leaf.dtype, leaf.device), given))
-    forward = told(inspect.unwrap(call.method.forward_func))
+    parts = set(job.model.modules()) if job.model is not None else set()
+    forward = told(call.method.forward_func, parts)
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
     autocast = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"))
-    options = tuple((name, told(value)) for name, value in vars(call.method).items() if name != "forward_func")
+    options = tuple((name, told(value, parts)) for name, value in vars(call.method).items() if name != "forward_func")
     return type(call.method), options, forward, job.sampler, arguments, job.predicts, modes, autocast
 
 
-def told(value: Any, depth: int = _DEPTH) -> Hashable:
+def told(value: Any, parts: Container[Any], depth: int = _DEPTH) -> Hashable:
     """What tells a value from others, as far as it can be said in few words.
 
     Args:
         value: An option of a method, a forward function, or what it refers to.
+        parts: The modules of the network.
         depth: How much further to look.
 
     Returns:
-        Numbers and words as they are, modules by identity, functions by their code and what they refer to, of all else
-        the type.
+        Numbers and words as they are, modules of the network by identity, functions by their code and what they refer
+        to; of all else, such as the linear models that Lime makes, the type.
     """
     if isinstance(value, (str, int, float, type(None))):
         return value
     if isinstance(value, Tensor):
         return type(value), value.shape, value.dtype
     if isinstance(value, nn.Module):
-        return type(value), id(value)
-    parts = _parts(value) if depth else ()
+        return type(value), id(value) if value in parts else None
     kind = value.__code__ if isinstance(value, types.FunctionType) else type(value)
-    return kind, tuple(told(part, depth - 1) for part in parts)
+    return kind, tuple(told(item, parts, depth - 1) for item in (_items(value) if depth else ()))
 
 
-def _parts(value: Any) -> tuple[Any, ...]:
+def _items(value: Any) -> tuple[Any, ...]:
     """What a value is made of."""
     if isinstance(value, Attribution):
-        return tuple(part for name, part in vars(value).items() if name != "forward_func")
+        return tuple(item for name, item in vars(value).items() if name != "forward_func")
     if isinstance(value, (list, tuple, set)):
-        return tuple(value)
+        return tuple(item for item in value if not isinstance(item, RemovableHandle))  # Captum collects them
     if isinstance(value, dict):
         return (*value.keys(), *value.values())
     if isinstance(value, functools.partial):

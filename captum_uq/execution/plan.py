@@ -18,7 +18,7 @@ from captum_uq.execution.job import Job
 from captum_uq.execution.known import key_of
 from captum_uq.execution.layout import may_be_laid_out, same_laid_out
 from captum_uq.execution.loop import loop_draw
-from captum_uq.execution.method import wrapped_forward
+from captum_uq.execution.method import propagates_relevance, wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
 from captum_uq.execution.trial import NothingShownError, differing_draw, slow_is_refused, tried
 from captum_uq.execution.work import RowCount, forward_work
@@ -63,7 +63,8 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
     if reason and (execution != AUTO or n_draws == 1 or not may_be_laid_out(job, how)):
         return Execution(LOOP, 1, reason)
     assert job.model is not None
-    known, state = _KNOWN.setdefault(job.model, {}), fingerprint(job.model)
+    known = _KNOWN.setdefault(job.model, {})
+    state = fingerprint(job.model, written=not propagates_relevance(job.call.method))  # Captum's LRP writes them back
     key = (execution, reason, key_of(job))
     before, choice = known.get(key, (None, None))
     if choice is None or before != state:

@@ -59,8 +59,9 @@ def test_a_prefix_runs_what_one_deterministic_call_runs(method: Any, arguments: 
     """
     model, rows = network(), []
     options = {"return_predictions": False, "return_deterministic": False, **arguments}
-    attribute(method, model, execution="prefix", **options)  # the check
     model[0].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    attribute(method, model, execution="prefix", **options)  # the check
+    rows.clear()
     result = attribute(method, model, execution="prefix", **options)
     assert result.execution.road == "prefix"
     copies, probe = result.execution.draws_per_product if method not in (Occlusion, FeatureAblation) else 1, 1

@@ -153,8 +153,9 @@ def test_the_network_runs_what_one_call_runs(road: str) -> None:
     net, rows = network(), []
     options = {"execution": road, "return_predictions": False, "return_deterministic": False}
     given = {"baselines": torch.zeros(1, 1, 8, 8), "n_samples": 5, "inputs": pictures(1)}
-    attribute(attr.GradientShap(net), **options, **given)  # the check
     net[0].register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    attribute(attr.GradientShap(net), **options, **given)  # the check
+    rows.clear()
     execution = attribute(attr.GradientShap(net), **options, **given).execution
     copies, probe = execution.draws_per_product if road == "prefix" else 9, 1
     assert rows == [probe, 5 * copies]
