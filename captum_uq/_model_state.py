@@ -140,6 +140,11 @@ def _pick(attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: attributes[name] for name in names if name in attributes}
 
 
+def hooked_inside(module: nn.Module) -> bool:
+    """Whether a module inside this one has hooks."""
+    return any(any(_hooks_of(part)) for part in module.modules() if part is not module)
+
+
 def without_hooks(module: nn.Module) -> nn.Module:
     """A module of the same parameters and modules inside, called without this one's hooks."""
     bare = copy.copy(module)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._model_state import without_hooks
+from captum_uq._model_state import hooked_inside, without_hooks
 from captum_uq._trees import tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
 from captum_uq.samplers._prefix import CannotFoldError
@@ -58,6 +58,8 @@ class FoldedWeights(AbstractContextManager[None]):
             arguments = (args, kwargs)
             if self._rows.draws is None:
                 raise CannotFoldError("a module with drawn weights runs outside the network's forward")
+            if hooked_inside(module):
+                raise CannotFoldError("a hook inside a module with weights of its own would see no tensors of one draw")
             size, order = len(self._rows.draws), self._rows.order
             if not self._rows.checked.rows(arguments, size):
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")

@@ -271,6 +271,23 @@ def test_a_mistake_does_not_leave_later_calls_in_the_loop(mistake: str) -> None:
     assert uq.attribute(inputs, target=1, **given).execution.road == "prefix"
 
 
+def test_hooks_of_the_users_see_tensors_that_live_on() -> None:
+    class Rooted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.head = nn.Parameter(torch.randn(4)), nn.Linear(4, 3)
+            self.eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.head(torch.tanh(x * self.weight))
+            return scores
+
+    network, seen = Rooted(), list[Tensor]()
+    network.head.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
+    assert both(Saliency(network), NoiseGrad(), torch.randn(2, 4, generator=seeded())) == "loop"
+    assert sum(bool(output.isfinite().all()) for output in seen) == len(seen) > 9
+
+
 def test_what_torch_vectorises_slowly_is_refused_without_a_warning() -> None:
     class Token(nn.Module):
         def __init__(self) -> None:
