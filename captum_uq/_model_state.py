@@ -118,7 +118,7 @@ def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
 def _version(tensor: Tensor) -> int | None:
     """How often a tensor was written to; None where torch does not count.
 
-    torch has no public name for it; ``tests/test_no_trace.py`` tells when it moves.
+    torch has no public name for it; ``tests/test_no_trace_of_buffers.py`` tells when it moves.
     """
     return None if tensor.is_inference() else tensor._version
 
