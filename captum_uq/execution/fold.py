@@ -14,10 +14,10 @@ from captum_uq._trees import tree_map
 from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
-from captum_uq.execution.method import wrapped_forward
+from captum_uq.execution.method import Call, wrapped_forward
 from captum_uq.execution.one_channel import one_channel
 from captum_uq.execution.roots import asked_together
-from captum_uq.execution.rows import fold_call, unfold
+from captum_uq.execution.rows import by_outputs, fold_call, fold_outputs, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.samplers.base import CannotFoldError, Rows
 
@@ -40,17 +40,24 @@ def fold_draws(
     Raises:
         CannotFoldError: This call cannot be folded.
     """  # noqa: DOC502 -- raised by the helpers
-    with folded(job, indices, draws_per_product, channels_last):
+    count, outputs = len(indices), by_outputs(job.call, folding)
+    with folded(job, indices, draws_per_product, channels_last, outputs):
         if folding.way == FORWARDS:
             draws = _one_call_each(job, indices)
+        elif outputs:
+            draws = _one_call(job, fold_outputs(job.call, count), indices)
         else:
-            draws = _one_call(job, folding.distributions, indices)
-        return draws, _predictions(job, len(indices)) if job.predicts else None
+            draws = _one_call(job, fold_call(job.call, count, folding.distributions), indices)
+        return draws, _predictions(job, count, outputs) if job.predicts else None
 
 
 @contextlib.contextmanager
-def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_last: bool = False) -> Iterator[Rows]:
-    """The network as several draws at once; its forward takes the draws of its rows as its last argument.
+def folded(
+    job: Job, indices: Sequence[int], draws_per_product: int, channels_last: bool = False, outputs: bool = False
+) -> Iterator[Rows]:
+    """The network as several draws at once.
+
+    Its forward takes the draws of its rows as its last argument, or, with ``outputs``, gives those of every draw.
 
     Raises:
         CannotFoldError: The sampler makes one network at a time.
@@ -61,16 +68,16 @@ def folded(job: Job, indices: Sequence[int], draws_per_product: int, channels_la
         raise CannotFoldError("the sampler makes one network at a time")
 
     def wrap(forward: Callable[..., Any]) -> Callable[..., Any]:
-        return rows.folded(laid_out(forward) if channels_last else forward)
+        forward = laid_out(forward) if channels_last else forward
+        return rows.of_every_draw(forward) if outputs else rows.folded(forward)
 
     assert job.model is not None
     with job.untouched(), one_channel(job.model), context, wrapped_forward(job.call.method, wrap):
         yield rows
 
 
-def _one_call(job: Job, distributions: tuple[str, ...], indices: Sequence[int]) -> Any:
-    """The draws as further examples of one call."""
-    call = fold_call(job.call, len(indices), distributions)
+def _one_call(job: Job, call: Call, indices: Sequence[int]) -> Any:
+    """The draws as further examples, or outputs, of one call."""
     with job.noise.of_draw(indices[0]), wrapped_forward(call.method, asked_together):
         return unfold(job.run(call), len(indices))
 
@@ -86,7 +93,8 @@ def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
     return tree_map(lambda *leaves: torch.stack([leaf.detach() for leaf in leaves]), *results)
 
 
-def _predictions(job: Job, count: int) -> Tensor:
+def _predictions(job: Job, count: int, outputs: bool) -> Tensor:
+    call = job.call if outputs else fold_call(job.call, count, ())
     with isolated():
-        outputs: Tensor = unfold(fold_call(job.call, count, ()).predict(), count)
-    return outputs
+        predictions: Tensor = unfold(call.predict(), count)
+    return predictions

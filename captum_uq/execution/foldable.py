@@ -21,6 +21,8 @@ class Folding:
         inside: Whether it looks at activations inside the network, which must then have a row for each draw.
         random: Whether it uses random numbers of its own.
         distributions: Arguments that hold a distribution, not one entry for each example.
+        outputs: Whether it attributes any number of outputs to its inputs, those of all draws too: it then makes what
+            the draws are asked about once, where one mask stands for all examples.
     """
 
     way: str | None
@@ -29,11 +31,12 @@ class Folding:
     inside: bool = False
     random: bool = False
     distributions: tuple[str, ...] = ()
+    outputs: bool = False
 
 
 _BY_ROW = Folding(ROWS, "each example is attributed by itself")
 _INSIDE = Folding(ROWS, "each example is attributed by itself", inside=True)
-_WITHOUT_GRADIENTS = Folding(ROWS, "each example is perturbed in the same way", gradients=False)
+_WITHOUT_GRADIENTS = Folding(ROWS, "each example is perturbed in the same way", gradients=False, outputs=True)
 _INSIDE_PERTURBED = Folding(ROWS, "each example is perturbed in the same way", gradients=False, inside=True)
 _INSIDE_BASELINES = Folding(ROWS, "each example meets every baseline", inside=True, distributions=("baselines",))
 _SHARED_SAMPLES = Folding(FORWARDS, "all draws are asked about the same perturbed inputs", gradients=False, random=True)
@@ -54,7 +57,7 @@ FOLDABLE: dict[type, Folding] = {
     attr.FeatureAblation: _WITHOUT_GRADIENTS,
     attr.ShapleyValues: _WITHOUT_GRADIENTS,
     attr.ShapleyValueSampling: Folding(
-        ROWS, "each example is perturbed in the same, random order", gradients=False, random=True
+        ROWS, "each example is perturbed in the same, random order", gradients=False, random=True, outputs=True
     ),
     attr.FeaturePermutation: _SHARED_SAMPLES,
     attr.KernelShap: _SHARED_SAMPLES,

@@ -8,12 +8,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_uq._trees import batch_size, tree_map
+from captum_uq._trees import batch_size, leaves, tree_map
+from captum_uq.execution.foldable import Folding
 from captum_uq.execution.method import Call
 from captum_uq.samplers.base import CannotFoldError, as_tuple
 
 _STEPS = "internal_batch_size"
 """Rows a forward, which Captum divides by the number of examples."""
+
+
+def by_outputs(call: Call, folding: Folding) -> bool:
+    """Whether the draws of a call are further outputs of its forwards, not further examples.
+
+    Args:
+        call: One call of a method.
+        folding: How the method folds.
+
+    Returns:
+        It is so where the method allows, asks about one perturbation at a time, and has one mask for all examples.
+    """
+    one_mask = all(mask.shape[:1] in ((), (1,)) for mask in leaves(call.argument("feature_mask")))
+    return folding.outputs and one_mask and call.argument("perturbations_per_eval") in (None, 1)
+
+
+def fold_outputs(call: Call, count: int) -> Call:
+    """The call with a target for every output of so many draws, draw after draw."""
+    target = call.argument("target")
+    return call if target is None else call.with_argument("target", _fold_target(target, count))
 
 
 def fold_call(call: Call, count: int, distributions: tuple[str, ...]) -> Call:

@@ -32,6 +32,7 @@ class Prefix:
         self.order, self.copies = order, copies
         self.source = torch.empty_like(order.flatten())
         self.source[order.flatten()] = torch.arange(order.shape[1], device=order.device).repeat(order.shape[0])
+        self.draw_by_draw = torch.equal(order.flatten(), torch.arange(order.numel(), device=order.device))
         self.full: list[Tensor] = []
         self.own: list[Tensor] = []
         self.passed = False
@@ -54,7 +55,9 @@ class Prefix:
         return prefix, tree_map(lambda leaf: prefix._distinct(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
 
     def _same_in_all_draws(self, leaf: Tensor) -> bool:
-        leaf = leaf.detach()
+        leaf, count = leaf.detach(), self.order.shape[1]
+        if self.draw_by_draw:
+            return torch.equal(leaf[count:], leaf[:-count])
         return torch.equal(leaf, leaf[self.order[0]][self.source])
 
     def _distinct(self, leaf: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._trees import leaves
+from captum_uq._trees import batch_size, leaves, tree_map
 from captum_uq.samplers._checked import Checked
 from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError, Prefix
@@ -51,27 +51,59 @@ class Rows:
             args, draws = args[:-1], args[-1]
             if not isinstance(draws, Tensor) or draws.dtype != torch.int64 or draws.dim() != 1:
                 raise CannotFoldError("the arguments of the forward are not those that the method was given")
-            with self._forward(draws, args, kwargs) as (args, kwargs):
-                output = forward(*args, **kwargs)
-                self._check(output)
-            return output
+            return self._run(forward, draws, args, kwargs)
 
         return folded_forward
 
+    def of_every_draw(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """``forward``, which runs its rows for every draw: of `N` rows ``(D * N, *outputs)``, draw after draw."""
+
+        def every_forward(*args: Any, **kwargs: Any) -> Any:
+            if self.draws is not None:  # the network inside a function around it
+                return forward(*args, **kwargs)
+            given = list(leaves((args, kwargs)))
+            every = torch.arange(self.count, device=given[0].device)
+            return self._run(forward, every.repeat_interleave(batch_size(given)), args, kwargs, once=True)
+
+        return every_forward
+
+    def _run(self, forward: Callable[..., Any], draws: Tensor, args: Any, kwargs: Any, once: bool = False) -> Any:
+        """What ``forward`` gives for rows of these draws; ``once``: the arguments have the rows of one draw."""
+        with self._forward(draws, args, kwargs, once) as (args, kwargs):
+            output = forward(*args, **kwargs)
+            self._check(output)
+        return output
+
     @contextlib.contextmanager
-    def _forward(self, draws: Tensor, args: Any, kwargs: Any) -> Iterator[tuple[Any, Any]]:
+    def _forward(self, draws: Tensor, args: Any, kwargs: Any, once: bool) -> Iterator[tuple[Any, Any]]:
         if self._known is None or self._known[0].shape != draws.shape or not torch.equal(self._known[0], draws):
             self._known = (draws, Order.of(draws, self.count))
         self.draws, order = draws, self._known[1]
         self._prefix = None
         try:
-            if self._draws_per_product and order is not None:
+            if once:
+                args, kwargs = self._of_one_draw(args, kwargs)
+            elif self._draws_per_product and order is not None:
                 self.checked.rows((args, kwargs), len(draws))
                 self._prefix, (args, kwargs) = Prefix.of(order.rows, (args, kwargs), self._draws_per_product)
             with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
                 yield args, kwargs
         finally:
             self.draws = self._prefix = None
+
+    def _of_one_draw(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Arguments with the rows of one draw: where something is shared as they are, else once for each draw."""
+        size = self.order.rows.shape[1]
+        if self._draws_per_product:
+            self.checked.rows((args, kwargs), size)
+            self._prefix = Prefix(self.order.rows, 1)
+            return args, kwargs
+
+        def repeated(leaf: Tensor) -> Tensor:
+            return leaf.repeat(self.count, *[1] * (leaf.dim() - 1)) if leaf.shape[:1] == (size,) else leaf
+
+        many: tuple[Any, Any] = tree_map(repeated, (args, kwargs))
+        return many
 
     @property
     def one_each(self) -> bool:

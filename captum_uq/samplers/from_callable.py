@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,11 +95,16 @@ class FromCallable(StoredNetworks):
             ValueError: The function gives another architecture.
             NothingToDrawError: Its first draws are all the same.
         """  # noqa: DOC502 -- raised by the helpers
-        looked_at = range(min(3, self.max_draws or 3))
-        require_difference((self._weights(model, index, 0) for index in looked_at), self)
-        return BoundWeights(model, lambda index, seed: self._weights(model, index, seed))
+        match, looked_at = Matcher(model), range(min(3, self.max_draws or 3))
 
-    def _weights(self, model: nn.Module, index: int, seed: int) -> dict[str, Tensor]:
+        def weights(index: int, seed: int) -> dict[str, Tensor]:
+            member = self._member(model, index, seed)
+            return match.matched(member, f"Draw {index} of {self!r}", partial=self._partial)
+
+        require_difference((weights(index, 0) for index in looked_at), self)
+        return BoundWeights(model, weights)
+
+    def _member(self, model: nn.Module, index: int, seed: int) -> Member:
         """What the function gives for a draw.
 
         Raises:
@@ -111,12 +115,12 @@ class FromCallable(StoredNetworks):
         with isolated():
             seed_global(seed, "from_callable", index)
             rng = torch.Generator().manual_seed(int(generator(seed, "from_callable", index).integers(2**32)))
-            member: Any = self.fn(index, rng)
+            member = self.fn(index, rng)
         if member is model:
             raise ValueError(
                 f"{self!r} returned the model itself, which would be changed for good. Return a copy, or a state dict."
             )
-        return Matcher(model).matched(member, f"Draw {index} of {self!r}", partial=self._partial)
+        return member
 
     def __repr__(self) -> str:
         return self._name

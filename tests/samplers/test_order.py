@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from captum_uq.samplers._order import Order
+from captum_uq.samplers._prefix import Prefix
 
 DRAWS = {
     "draw by draw": [0, 0, 1, 1, 2, 2],
@@ -50,3 +51,20 @@ def test_what_lies_draw_by_draw_is_not_copied(name: str) -> None:
 @pytest.mark.parametrize("draws", [[0, 0, 1], [0, 1, 1, 2], [0, 0, 0, 1]])
 def test_draws_of_different_numbers_of_rows_have_no_order(draws: list[int]) -> None:
     assert Order.of(torch.tensor(draws), 3) is None
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_only_rows_that_are_the_same_in_every_draw_are_shared(name: str) -> None:
+    order = Order.of(torch.tensor(DRAWS[name]), 3)
+    assert order is not None
+    distinct = torch.randn(order.rows.shape[1], 4)
+    rows = order.together(distinct.expand(len(order.rows), -1, -1).clone())
+    prefix, (shared,) = Prefix.of(order.rows, (rows,), 1)
+    assert prefix is not None
+    assert torch.equal(shared, distinct)
+    for place in range(len(rows)):
+        other = rows.clone()
+        other[place, 2] += 1
+        found, (given,) = Prefix.of(order.rows, (other,), 1)
+        assert given is other or len(order.rows) == 1
+        assert (found is None) == (len(order.rows) > 1), "a row of one draw differs from that of the others"
