@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from captum.attr import Attribution, NeuronAttribution
@@ -72,7 +72,7 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
             choice = _laid_out(job, reason) if reason else _choose(job, how, n_draws, execution)
         if choice.holds:
             known[key] = known[execution, reason, key_of(job)] = state, choice  # some methods keep what a call makes
-    job.checked = Checked(set(choice.sizes_of_others), set(choice.drawn), done=True)
+    job.checked = choice.checked
     return choice.execution(n_draws, draws_per_eval)
 
 
@@ -106,8 +106,7 @@ class _Choice:
     sizes: Sizes = ONE
     channels_last: bool = False
     holds: bool = True
-    sizes_of_others: frozenset[int] = frozenset()
-    drawn: frozenset[str] = frozenset()
+    checked: Checked = field(default_factory=lambda: Checked(done=True))
 
     def execution(self, n_draws: int, draws_per_eval: int | str) -> Execution:
         if self.road == LOOP:
@@ -151,7 +150,7 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
                 if not slower:
                     checked = tried(job, how, share, layout, reference, other)
                     reason = "; ".join(refused) or how.reason
-                    return _Choice(road, reason, many, layout, True, frozenset(checked.sizes), frozenset(checked.drawn))
+                    return _Choice(road, reason, many, layout, checked=checked)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")

@@ -76,6 +76,7 @@ def tried(job: Job, how: Folding, share: bool, layout: bool, reference: tuple[An
     trial = fold_draws(job, how, (0, other, 0), 2 if share else 0, layout)
     outputs = 0.0 if how.gradients else _output_scale(job)
     _check(reference, trial, outputs)
+    job.checked.done = True
     return job.checked
 
 

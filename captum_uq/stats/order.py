@@ -9,16 +9,20 @@ from torch import Tensor
 
 from captum_uq.stats._draws import checked, result_dtype, working
 from captum_uq.stats._ranks import between, checked_ranks, tails, warn_if_few
+from captum_uq.stats._sorting import of_ranks
 
 
 def _percentiles(draws: Tensor, ranks: Sequence[float]) -> list[Tensor]:
     """One map per percentile, by sorting: ``torch.quantile`` refuses half precision and 16M elements."""
     if len(checked(draws)) == 1:
         return [draws[0].clone() for _ in ranks]
-    ordered = torch.sort(draws, dim=0).values
-    maps = [between(ordered.__getitem__, q * (len(draws) - 1) / 100) for q in ranks]
+    last = len(draws) - 1
+    positions = [q * last / 100 for q in ranks]
+    needed = {rank for position in positions for rank in (int(position), min(int(position) + 1, last))}
+    known = of_ranks(draws, sorted(needed | {last}))
+    maps = [between(known.__getitem__, position) for position in positions]
     if draws.is_floating_point():
-        maps = [torch.where(ordered[-1].isnan(), torch.nan, each) for each in maps]  # sort puts NaN last
+        maps = [torch.where(known[last].isnan(), torch.nan, each) for each in maps]  # NaN is sorted last
     return [each.to(result_dtype(draws)) for each in maps]
 
 

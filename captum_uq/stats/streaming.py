@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import checked
 from captum_uq.stats._ranks import checked_ranks
+from captum_uq.stats._sorting import ascending
 from captum_uq.stats.moment_sums import MomentSums
 from captum_uq.stats.order_statistics import OrderStatistics, rows_needed
 
@@ -150,18 +150,17 @@ class _Extremes:
         """What is kept, sorted from the outermost."""
         assert self._rows is not None
         for part in self._columns():
-            part.copy_(torch.sort(part.t().contiguous(), dim=1, descending=self._largest).values.t())
+            part.copy_(self._outermost_first(part))
         return self._rows[: self._n_kept]  # a view: a copy would need the memory that is to be saved
 
     def _select(self) -> None:
-        """Moves what is kept to the front, in any order."""
+        """Moves what is kept to the front."""
         for part in self._columns():
-            if part.dtype == torch.bool:  # which torch sorts, but does not select from
-                part.copy_(torch.sort(part, dim=0, descending=self._largest).values)
-            else:
-                kept = torch.topk(part.t().contiguous(), self._n_kept, dim=1, largest=self._largest, sorted=False)
-                part[: self._n_kept] = kept.values.t()
+            part[: self._n_kept] = self._outermost_first(part)[: self._n_kept]
         self._filled = self._n_kept
+
+    def _outermost_first(self, part: Tensor) -> Tensor:
+        return ascending(part).flip(0) if self._largest else ascending(part)
 
     def _columns(self) -> tuple[Tensor, ...]:
         """The rows some columns at a time: to sort them takes several times their memory."""
