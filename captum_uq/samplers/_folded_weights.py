@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -50,6 +50,7 @@ class FoldedWeights(AbstractContextManager[None]):
     def _vectorised(self, module: nn.Module, stacks: dict[str, Tensor]) -> Callable[[Forward], Forward]:
         """A forward of the module for all draws, without its hooks: those stay around it."""
         bare = without_hooks(module)
+        linear = module if type(module) is nn.Linear and _as_torch_runs_it(module, stacks) else None
 
         def one(weights: dict[str, Tensor], args: Any, kwargs: Any) -> Any:
             return torch.func.functional_call(bare, weights, args, kwargs)
@@ -66,9 +67,36 @@ class FoldedWeights(AbstractContextManager[None]):
             axes = tree_map(lambda leaf: 0 if leaf.shape[:1] == (size,) else None, arguments)
             apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
             drawn = {name: order.of_draws(stack) for name, stack in stacks.items()}
+            if linear is not None and len(args) == 1:
+                return order.together(_linear(linear, drawn, apart[0][0]))
             return tree_map(order.together, torch.vmap(one, in_dims=(0, *axes))(drawn, *apart))
 
         return lambda inner: forward
+
+
+def _as_torch_runs_it(layer: nn.Linear, drawn: Iterable[str]) -> bool:
+    """Whether a layer's forward is its class's, and nothing but its own weight and bias is drawn."""
+    own = {name for name, _ in layer.named_parameters()}
+    return "forward" not in vars(layer) and set(drawn) <= own <= {"weight", "bias"}
+
+
+def _linear(layer: nn.Linear, drawn: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """A linear layer for all draws: what `torch.vmap` makes of it, of which most would be Python.
+
+    Args:
+        layer: An `nn.Linear`.
+        drawn: Its weight ``(D, out, in)``, or its bias ``(D, out)``, or both.
+        inputs: Shape ``(D, U, *, in)``.
+
+    Returns:
+        Shape ``(D, U, *, out)``.
+    """
+    rows = inputs.flatten(1, -2)
+    outputs = rows @ (drawn["weight"].mT if "weight" in drawn else layer.weight.T)
+    if layer.bias is not None:
+        outputs = outputs + (drawn["bias"][:, None] if "bias" in drawn else layer.bias)
+    result: Tensor = outputs.unflatten(1, inputs.shape[1:-1])
+    return result
 
 
 def _by_module(model: nn.Module, names: Container[str]) -> dict[str, dict[str, str]]:
