@@ -151,15 +151,16 @@ def vgg_table(repeats: int) -> str:
     return table(f"VGG-16, T = {draws}", list(VGG_METHODS), rows)
 
 
-def sources(network: nn.Module) -> dict[str, tuple[Sampler, int]]:
-    """Draws of the last layer, as a last-layer Laplace gives them, and an ensemble, with how many there are."""
+def sources(network: nn.Module) -> list[tuple[str, Sampler, int]]:
+    """Draws of the last layer, as a last-layer Laplace gives them, and an ensemble; and how many are taken."""
     last = {name: p.detach() for name, p in network.named_parameters() if name.startswith("classifier.6")}
     drawn = [{name: p + 0.05 * torch.randn(p.shape) for name, p in last.items()} for _ in range(50)]
     members = [copy.deepcopy(network) for _ in range(5)]
     for member in members:
         for parameter in member.parameters():
             parameter.data += 0.01 * torch.randn(parameter.shape)
-    return {"last layer": (WeightSamples(drawn), 50), "ensemble": (Ensemble(members), 5)}
+    last_layer = WeightSamples(drawn)
+    return [("last layer", last_layer, 20), ("last layer", last_layer, 50), ("ensemble", Ensemble(members), 5)]
 
 
 def against_both(
@@ -182,9 +183,9 @@ def against_both(
 def sources_table(repeats: int) -> str:
     """Bar 3: the last layer and an ensemble, whose members share nothing: there is no less than the loop."""
     network, every, rows = minivgg(), cases(32, 3, 8, 20), dict[str, list[str]]()
-    for label, (sampler, draws) in sources(network).items():
+    for label, sampler, draws in sources(network):
         for batch in (1, 4):
-            given = network, picture(batch, 3, 32), sampler, draws, 3 * repeats if draws == 50 else 8 * repeats
+            given = network, picture(batch, 3, 32), sampler, draws, 3 * repeats if draws > 20 else 8 * repeats
             pairs = [against_both(every[name], *given) for name in VGG_METHODS]
             row = f"{label}, T = {draws}, batch of {batch}"
             if label == "last layer":

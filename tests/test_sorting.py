@@ -63,3 +63,9 @@ def test_percentiles_of_draws_in_a_graph_pass_gradients() -> None:
     assert torch.equal(draws.grad.count_nonzero(0), torch.ones(4, dtype=torch.int64))
     with torch.no_grad():
         assert torch.equal(stats.percentile(draws, 25), stats.percentile(draws.detach(), 25))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_percentiles_can_be_vectorised() -> None:
+    draws = torch.randn(4, 30, 6)
+    assert torch.equal(torch.vmap(stats.median)(draws), torch.stack([stats.median(each) for each in draws]))

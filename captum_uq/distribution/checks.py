@@ -46,7 +46,7 @@ def check_finite(draws: Tensor, first_index: int | None = None) -> None:
 
 
 def _all_finite(values: Tensor) -> bool:
-    """Whether there is no NaN or infinity, seen in the extremes: no memory, and a tenth of the time of a mask."""
+    """Whether there is no NaN or infinity, seen in the extremes, which take no memory as a mask would."""
     parts = torch.view_as_real(values) if values.is_complex() else values
     return not parts.numel() or all(bool(torch.isfinite(extreme)) for extreme in torch.aminmax(parts))
 

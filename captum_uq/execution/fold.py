@@ -14,11 +14,12 @@ from captum_uq._trees import tree_map
 from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.layout import laid_out
-from captum_uq.execution.method import Call, wrapped_forward
+from captum_uq.execution.method import Call, replaced_forward_func, wrapped_forward
 from captum_uq.execution.one_channel import one_channel
 from captum_uq.execution.roots import asked_together
 from captum_uq.execution.rows import by_outputs, fold_call, fold_outputs, unfold
 from captum_uq.execution.shared_forwards import SharedForwards
+from captum_uq.execution.surrogates import Surrogates, by_surrogate
 from captum_uq.samplers.base import CannotFoldError, Rows
 
 
@@ -40,9 +41,12 @@ def fold_draws(
     Raises:
         CannotFoldError: This call cannot be folded.
     """  # noqa: DOC502 -- raised by the helpers
-    count, outputs = len(indices), by_outputs(job.call, folding)
+    count, surrogate = len(indices), by_surrogate(job.call, folding)
+    outputs = surrogate or by_outputs(job.call, folding)
     with folded(job, indices, draws_per_product, channels_last, outputs):
-        if folding.way == FORWARDS:
+        if surrogate:
+            draws = _one_call_fitted(job, indices)
+        elif folding.way == FORWARDS:
             draws = _one_call_each(job, indices)
         elif outputs:
             draws = _one_call(job, fold_outputs(job.call, count), indices)
@@ -91,6 +95,18 @@ def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
             with job.noise.of_draw(index):
                 results.append(job.run(job.call))
     return tree_map(lambda *leaves: torch.stack([leaf.detach() for leaf in leaves]), *results)
+
+
+def _one_call_fitted(job: Job, indices: Sequence[int]) -> Any:
+    """One call, whose surrogate is fitted to each draw."""
+    method = job.call.method
+    surrogates = Surrogates(method.interpretable_model, len(indices))
+    with replaced_forward_func(method, surrogates.around(method.forward_func)), job.noise.of_draw(indices[0]):
+        method.interpretable_model, own = surrogates, method.interpretable_model
+        try:
+            return surrogates.looked_up(job.run(job.call))
+        finally:
+            method.interpretable_model = own
 
 
 def _predictions(job: Job, count: int, outputs: bool) -> Tensor:

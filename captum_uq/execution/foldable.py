@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from captum import attr
 
@@ -23,6 +23,7 @@ class Folding:
         distributions: Arguments that hold a distribution, not one entry for each example.
         outputs: Whether it attributes any number of outputs to its inputs, those of all draws too: it then makes what
             the draws are asked about once, where one mask stands for all examples.
+        surrogate: Whether it explains the network by a surrogate, which can be fitted to every draw in one call.
     """
 
     way: str | None
@@ -32,6 +33,7 @@ class Folding:
     random: bool = False
     distributions: tuple[str, ...] = ()
     outputs: bool = False
+    surrogate: bool = False
 
 
 _BY_ROW = Folding(ROWS, "each example is attributed by itself")
@@ -40,6 +42,7 @@ _WITHOUT_GRADIENTS = Folding(ROWS, "each example is perturbed in the same way", 
 _INSIDE_PERTURBED = Folding(ROWS, "each example is perturbed in the same way", gradients=False, inside=True)
 _INSIDE_BASELINES = Folding(ROWS, "each example meets every baseline", inside=True, distributions=("baselines",))
 _SHARED_SAMPLES = Folding(FORWARDS, "all draws are asked about the same perturbed inputs", gradients=False, random=True)
+_SURROGATE = replace(_SHARED_SAMPLES, surrogate=True)
 _SHARED_GRADIENTS = Folding(FORWARDS, "all draws are asked for gradients at the same random inputs", random=True)
 _RANDOM_ROWS = Folding(None, "its random numbers depend on the number of rows", random=True)
 
@@ -60,9 +63,9 @@ FOLDABLE: dict[type, Folding] = {
         ROWS, "each example is perturbed in the same, random order", gradients=False, random=True, outputs=True
     ),
     attr.FeaturePermutation: _SHARED_SAMPLES,
-    attr.KernelShap: _SHARED_SAMPLES,
-    attr.Lime: _SHARED_SAMPLES,
-    attr.LimeBase: _SHARED_SAMPLES,
+    attr.KernelShap: _SURROGATE,
+    attr.Lime: _SURROGATE,
+    attr.LimeBase: _SURROGATE,
     attr.LayerActivation: Folding(ROWS, "each example has its own activations", gradients=False, inside=True),
     attr.LayerGradientXActivation: _INSIDE,
     attr.LayerGradCam: _INSIDE,

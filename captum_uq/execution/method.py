@@ -88,8 +88,16 @@ def forward_in_scope(method: Attribution, scope: Callable[[Any], Any]) -> Iterat
     if forward_func is None or isinstance(forward_func, nn.Module):
         yield
         return
-    with replaced_forward_func(method, scope(forward_func)):
+    with replaced_forward_func(method, scope(_looked_up(forward_func))):
         yield
+
+
+def _looked_up(forward_func: Callable[..., Any]) -> Callable[..., Any]:
+    """``model.forward`` as it is at every call: the one that was given knows nothing of what a sampler puts there."""
+    module = getattr(forward_func, "__self__", None)
+    if not isinstance(module, nn.Module) or forward_func != module.forward:
+        return forward_func
+    return functools.wraps(forward_func)(lambda *args, **kwargs: module.forward(*args, **kwargs))
 
 
 @contextlib.contextmanager

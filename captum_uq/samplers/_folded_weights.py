@@ -81,7 +81,7 @@ def _as_torch_runs_it(layer: nn.Linear, drawn: Iterable[str]) -> bool:
 
 
 def _linear(layer: nn.Linear, drawn: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """A linear layer for all draws: what `torch.vmap` makes of it, of which most would be Python.
+    """A linear layer for all draws: what `torch.vmap` makes of it, without its Python; autocast's dtype too.
 
     Args:
         layer: An `nn.Linear`.
@@ -92,9 +92,9 @@ def _linear(layer: nn.Linear, drawn: Mapping[str, Tensor], inputs: Tensor) -> Te
         Shape ``(D, U, *, out)``.
     """
     rows = inputs.flatten(1, -2)
-    outputs = rows @ (drawn["weight"].mT if "weight" in drawn else layer.weight.T)
-    if layer.bias is not None:
-        outputs = outputs + (drawn["bias"][:, None] if "bias" in drawn else layer.bias)
+    weight = drawn["weight"] if "weight" in drawn else layer.weight.expand(len(rows), -1, -1)
+    bias = drawn["bias"][:, None] if "bias" in drawn else layer.bias
+    outputs = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias, rows, weight.mT)
     result: Tensor = outputs.unflatten(1, inputs.shape[1:-1])
     return result
 

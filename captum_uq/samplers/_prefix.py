@@ -12,6 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from captum_uq._layout import channels_last, moves
 from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._order import Order
 
 
 class CannotFoldError(RuntimeError):
@@ -24,15 +25,15 @@ class Prefix:
     Where a backward pass will come, there are copies of them: as many as the draws that it runs at once.
 
     Args:
-        order: The rows of each draw, ``(D, U)``.
+        order: The rows of each draw.
         copies: How many there are, `C`.
     """
 
-    def __init__(self, order: Tensor, copies: int) -> None:
-        self.order, self.copies = order, copies
-        self.source = torch.empty_like(order.flatten())
-        self.source[order.flatten()] = torch.arange(order.shape[1], device=order.device).repeat(order.shape[0])
-        self.draw_by_draw = torch.equal(order.flatten(), torch.arange(order.numel(), device=order.device))
+    def __init__(self, order: Order, copies: int) -> None:
+        rows = order.rows
+        self.order, self.copies, self.draw_by_draw = rows, copies, order.back is None
+        self.source = torch.empty_like(rows.flatten())
+        self.source[rows.flatten()] = torch.arange(rows.shape[1], device=rows.device).repeat(rows.shape[0])
         self.full: list[Tensor] = []
         self.own: list[Tensor] = []
         self.passed = False
@@ -43,13 +44,14 @@ class Prefix:
         return self.copies * self.order.shape[1]
 
     @classmethod
-    def of(cls, order: Tensor, arguments: Any, draws_per_product: int) -> tuple[Prefix | None, Any]:
+    def of(cls, order: Order, arguments: Any, draws_per_product: int) -> tuple[Prefix | None, Any]:
         """The prefix and its arguments, with ``C * U`` rows; None where the rows of the draws differ."""
-        size = order.numel()
+        size = order.rows.numel()
         batched = [leaf for leaf in leaves(arguments) if leaf.shape[:1] == (size,)]
         backwards = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in batched)
-        products = math.ceil(len(order) / draws_per_product)
-        prefix = cls(order, math.ceil(len(order) / products) if backwards else 1)
+        count = len(order.rows)
+        products = math.ceil(count / draws_per_product)
+        prefix = cls(order, math.ceil(count / products) if backwards else 1)
         if not batched or not all(prefix._same_in_all_draws(leaf) for leaf in batched):
             return None, arguments
         return prefix, tree_map(lambda leaf: prefix._distinct(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)

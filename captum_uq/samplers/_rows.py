@@ -85,7 +85,7 @@ class Rows:
                 args, kwargs = self._of_one_draw(args, kwargs)
             elif self._draws_per_product and order is not None:
                 self.checked.rows((args, kwargs), len(draws))
-                self._prefix, (args, kwargs) = Prefix.of(order.rows, (args, kwargs), self._draws_per_product)
+                self._prefix, (args, kwargs) = Prefix.of(order, (args, kwargs), self._draws_per_product)
             with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
                 yield args, kwargs
         finally:
@@ -96,7 +96,7 @@ class Rows:
         size = self.order.rows.shape[1]
         if self._draws_per_product:
             self.checked.rows((args, kwargs), size)
-            self._prefix = Prefix(self.order.rows, 1)
+            self._prefix = Prefix(self.order, 1)
             return args, kwargs
 
         def repeated(leaf: Tensor) -> Tensor:

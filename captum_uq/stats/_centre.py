@@ -33,7 +33,7 @@ def shifted(draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         The first draw ``(*shape)``, how far each is from it ``(T, *shape)``, and the scale, powers of two ``(*shape)``.
     """
     values = working(checked(draws))
-    scale = power_of_two(values.amin(dim=0), values.amax(dim=0))  # sixteen times as fast as torch.aminmax over a dim
+    scale = power_of_two(values.amin(dim=0), values.amax(dim=0))  # torch.aminmax over a dim is far slower
     deviations = values / scale
     first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
     deviations -= first

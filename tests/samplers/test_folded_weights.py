@@ -92,3 +92,14 @@ def test_other_layers_are_vectorised(layer: nn.Module, by_hand: list[int]) -> No
     draws, rows = weights_of(layer, [name for name, _ in layer.named_parameters()]), torch.randn(6, 4)
     torch.testing.assert_close(folded(layer, draws, rows), by_the_loop(layer, draws, rows))
     assert not by_hand
+
+
+@pytest.mark.parametrize("names", [["weight", "bias"], ["weight"], ["bias"]], ids=" and ".join)
+def test_autocast_is_respected(names: list[str], by_hand: list[int]) -> None:
+    layer = nn.Linear(4, 3)
+    draws, rows = weights_of(layer, names), torch.randn(6, 4)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        found, wanted = folded(layer, draws, rows), by_the_loop(layer, draws, rows)
+    assert found.dtype == wanted.dtype == torch.bfloat16
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-2 * float(wanted.abs().max()))
+    assert by_hand == [3]

@@ -60,6 +60,29 @@ def test_every_draw_is_plain_captum_on_its_oracle(source, name, kind):
     assert snapshots.of_model(network) == before
 
 
+FUNCTIONS = {
+    "the forward of the network": lambda network: network.forward,
+    "a function around the network": lambda network: lambda x: network(x),
+    "a function around its forward": lambda network: lambda x: network.forward(x),
+}
+
+
+@quiet
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
+@every_sampler
+def test_a_forward_function_meets_the_draws_of_its_network(source, function):
+    kind = NETWORKS["perceptron"]
+    network, inputs = source.network(kind), kind.inputs(2)
+    options = {"target": 1, "n_draws": DRAWS, "seed": SEED}
+    with_module, with_function = (
+        StochasticAttribution(attr.Saliency(forward_func), source(network))
+        for forward_func in (network, function(network))
+    )
+    expected = with_module.attribute(inputs, **options, execution="loop")
+    assert torch.equal(with_function.attribute(inputs, **options, execution="loop").draws, expected.draws)
+    hold_equal(with_function.attribute(inputs, **options, execution="fold"), expected)
+
+
 @every_network
 @every_sampler
 def test_every_sampler_passes_its_own_check(source, kind):

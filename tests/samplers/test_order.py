@@ -59,12 +59,12 @@ def test_only_rows_that_are_the_same_in_every_draw_are_shared(name: str) -> None
     assert order is not None
     distinct = torch.randn(order.rows.shape[1], 4)
     rows = order.together(distinct.expand(len(order.rows), -1, -1).clone())
-    prefix, (shared,) = Prefix.of(order.rows, (rows,), 1)
+    prefix, (shared,) = Prefix.of(order, (rows,), 1)
     assert prefix is not None
     assert torch.equal(shared, distinct)
     for place in range(len(rows)):
         other = rows.clone()
         other[place, 2] += 1
-        found, (given,) = Prefix.of(order.rows, (other,), 1)
+        found, (given,) = Prefix.of(order, (other,), 1)
         assert given is other or len(order.rows) == 1
         assert (found is None) == (len(order.rows) > 1), "a row of one draw differs from that of the others"
