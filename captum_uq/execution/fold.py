@@ -46,10 +46,10 @@ def fold_draws(
     with folded(job, indices, draws_per_product, channels_last, outputs):
         if surrogate:
             draws = _one_call_fitted(job, indices)
-        elif folding.way == FORWARDS:
-            draws = _one_call_each(job, indices)
         elif outputs:
             draws = _one_call(job, fold_outputs(job.call, count), indices)
+        elif folding.way == FORWARDS:
+            draws = _one_call_each(job, indices)
         else:
             draws = _one_call(job, fold_call(job.call, count, folding.distributions), indices)
         return draws, _predictions(job, count, outputs) if job.predicts else None

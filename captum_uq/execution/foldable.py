@@ -14,8 +14,8 @@ class Folding:
     """How a method runs many draws at once.
 
     Attributes:
-        way: ``"rows"``: the draws are further examples of one call. ``"forwards"``: the method runs once for each
-            draw, and every forward answers all draws. None: neither holds.
+        way: ``"rows"``: the draws are further examples of one call. ``"forwards"``: every forward answers all
+            draws, and where neither of the last two holds the method runs once for each. None: it does not.
         reason: Why.
         gradients: Whether it calls for gradients, so that a shared prefix needs a backward pass for each draw.
         inside: Whether it looks at activations inside the network, which must then have a row for each draw.
@@ -62,7 +62,7 @@ FOLDABLE: dict[type, Folding] = {
     attr.ShapleyValueSampling: Folding(
         ROWS, "each example is perturbed in the same, random order", gradients=False, random=True, outputs=True
     ),
-    attr.FeaturePermutation: _SHARED_SAMPLES,
+    attr.FeaturePermutation: replace(_SHARED_SAMPLES, outputs=True),
     attr.KernelShap: _SURROGATE,
     attr.Lime: _SURROGATE,
     attr.LimeBase: _SURROGATE,

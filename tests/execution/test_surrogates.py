@@ -189,6 +189,16 @@ def test_the_surrogate_is_left_as_a_loop_leaves_it(make: Make) -> None:
     torch.testing.assert_close(own.representation(), expected)
 
 
+def test_the_generators_stand_where_a_loop_leaves_them() -> None:
+    uq = StochasticAttribution(attr.KernelShap(build("Dropout").eval()), MCDropout())
+
+    def after(execution: str) -> Tensor:
+        torch.manual_seed(3)
+        return torch.stack([uq.attribute(inputs_of(), target=1, n_draws=5, execution=execution).sum(), torch.rand(())])
+
+    torch.testing.assert_close(after("prefix"), after("loop"))
+
+
 def test_captum_runs_once_and_scikit_learn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for all columns, and once for the last, which the user's surrogate is left with."""
     fits: list[tuple[int, ...]] = []
