@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,21 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._captum import LEFT_ON_MODULES
-
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-"""torch offers no public way to read a module's hooks; ``tests/test_no_trace.py`` tells when these move."""
-
+from captum_uq._inside import buffers_in, hooks_of, tensors_in
 
 _ATTRIBUTES = {"forward", *LEFT_ON_MODULES}
 """What a draw (``forward``) or Captum sets on a module of the user's."""
+
+_NONE: dict[int, Any] = {}
+"""The hooks of most modules."""
 
 
 class ModelState:
@@ -44,10 +34,18 @@ class ModelState:
     def __init__(self, model: nn.Module, *, buffers: bool = False) -> None:
         self._modules = list(model.modules())
         self._flags = [module.training for module in self._modules]
-        self._hooks = [(hooks, dict(hooks)) for module in self._modules for hooks in _hooks_of(module)]
+        self._hooks = [hooks for module in self._modules for hooks in hooks_of(module)]
+        self._hooks_before = [hooks.copy() if hooks else _NONE for hooks in self._hooks]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
-        self._tensors = [(p, p.data, p.requires_grad) for p in (*model.parameters(), *model.buffers())]
-        self._buffers = [_Buffer(*at) for module in self._modules for at in _buffers_of(module)] if buffers else []
+        self._tensors = [(each, each.data, each.requires_grad) for each in tensors_in(self._modules)]
+        copied = self._modules if buffers else []
+        self._buffers = [_Buffer(module, *at) for module in copied for at in buffers_in(module)]
+
+    def evaluation_mode(self) -> None:
+        """Switch every module to eval, past any ``train`` or ``eval`` that the user's model overrides."""
+        for module in self._modules:
+            if module.training:
+                module.training = False
 
     def restore(self) -> None:
         """Make the model what it was."""
@@ -57,9 +55,10 @@ class ModelState:
         self.restore_hooks()
         for module, attributes in zip(self._modules, self._attributes, strict=True):
             now = vars(module)
-            for name in now.keys() & _ATTRIBUTES:
-                del now[name]
-            now.update(attributes)
+            if attributes or not now.keys().isdisjoint(_ATTRIBUTES):
+                for name in now.keys() & _ATTRIBUTES:
+                    del now[name]
+                now.update(attributes)
         self._restore_tensors()
 
     def _restore_tensors(self) -> None:
@@ -73,10 +72,11 @@ class ModelState:
 
     def restore_hooks(self) -> None:
         """Make the hooks what they were, in place: a removable handle refers to the dictionary itself."""
-        for now, before in self._hooks:
-            if (now or before) and now.keys() != before.keys():
-                now.clear()
-                now.update(before)
+        if any(self._hooks) or any(self._hooks_before):
+            for now, before in zip(self._hooks, self._hooks_before, strict=True):
+                if now.keys() != before.keys():
+                    now.clear()
+                    now.update(before)
 
 
 class _Buffer:
@@ -95,10 +95,6 @@ class _Buffer:
                 self._tensor.copy_(self._value)
 
 
-def _buffers_of(module: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
-    return ((module, name, tensor) for name, tensor in module.named_buffers(recurse=False))
-
-
 def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
     """What changes when a model is trained, edited or hooked: its weights, its options, its hooks; not its mode.
 
@@ -109,9 +105,10 @@ def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
     Returns:
         Something to be compared with what it was before.
     """
-    every = (*model.parameters(), *model.buffers())
+    modules = dict(model.named_modules())
+    every = tensors_in(modules.values())
     tensors = tuple((tensor.data_ptr(), _version(tensor) if written else None) for tensor in every)
-    parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in model.named_modules())
+    parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in modules.items())
     return tensors, tuple(parts)
 
 
@@ -129,28 +126,11 @@ def _options_of(module: nn.Module) -> tuple[Any, ...]:
 
 
 def _hook_keys(module: nn.Module) -> tuple[int, ...]:
-    return tuple(key for hooks in _hooks_of(module) if hooks for key in hooks)
-
-
-def _hooks_of(module: nn.Module) -> list[dict[int, Any]]:
-    return [vars(module)[name] for name in _HOOKS]
+    return tuple(key for hooks in hooks_of(module) if hooks for key in hooks)
 
 
 def _pick(attributes: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: attributes[name] for name in names if name in attributes}
-
-
-def hooked_inside(module: nn.Module) -> bool:
-    """Whether a module inside this one has hooks."""
-    return any(any(_hooks_of(part)) for part in module.modules() if part is not module)
-
-
-def without_hooks(module: nn.Module) -> nn.Module:
-    """A module of the same parameters and modules inside, called without this one's hooks."""
-    bare = copy.copy(module)
-    for name in _HOOKS:
-        vars(bare)[name] = OrderedDict()
-    return bare
 
 
 @contextlib.contextmanager

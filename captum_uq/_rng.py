@@ -7,6 +7,7 @@ so whoever runs one says here what they start from and what they leave behind.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import numbers
 import random
@@ -97,7 +98,7 @@ class GlobalState:
         return cls(
             torch.get_rng_state(),
             tuple((module, _device_states(module)) for module in _accelerators()),
-            np.random.get_state(),  # noqa: NPY002 -- Captum's methods read the legacy global generator
+            np.random.get_state(legacy=False),  # noqa: NPY002 -- Captum's methods read the legacy global generator
             random.getstate(),
         )
 
@@ -107,8 +108,14 @@ class GlobalState:
         for module, states in self.accelerators:
             for device, state in enumerate(states):
                 module.set_rng_state(state, device) if module is not torch.mps else module.set_rng_state(state)
-        np.random.set_state(self.numpy)  # noqa: NPY002
+        words = {name: _listed(value) for name, value in self.numpy["state"].items()}
+        np.random.set_state(self.numpy | {"state": words})  # noqa: NPY002
         random.setstate(self.python)
+
+
+def _listed(words: Any) -> Any:
+    """An array as a list, which NumPy reads many times as fast."""
+    return words.tolist() if isinstance(words, np.ndarray) else words
 
 
 def _accelerators() -> list[Any]:
@@ -123,12 +130,18 @@ def _device_states(module: Any) -> list[Tensor]:
 
 def seed_global(seed: int, *path: int | str) -> None:
     """Start every global generator from the seed and the path."""
-    number = int(generator(seed, *path).integers(2**32))
+    number = _number(seed, *path)
     torch.default_generator.manual_seed(number)
     for module in _accelerators():
         module.manual_seed(number) if module is torch.mps else module.manual_seed_all(number)
     np.random.seed(number)  # noqa: NPY002
     random.seed(number)
+
+
+@functools.lru_cache
+def _number(seed: int, *path: int | str) -> int:
+    """What the global generators start from; the draws of a call all ask for the same."""
+    return int(generator(seed, *path).integers(2**32))
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ LAYERS = {
     "_rng": 0,
     "_captum": 0,
     "_warn": 0,
+    "_inside": 0,
     "_bulk": 0.1,
     "_model_state": 0.5,
     "stats": 1,
@@ -102,7 +103,8 @@ def test_the_names_that_captum_does_not_export_are_where_we_look() -> None:
     LRP(network).attribute(__import__("torch").ones(1, 2), target=0)
     for method in (LRP, LayerLRP):
         names = "compute_output_and_change_weights register_weight_hooks register_pre_hooks register_forward_hooks"
-        for name in (*names.split(), "forward_fn_wrapper", "restore_model", "get_layers", "clear_properties"):
+        more = ("forward_fn_wrapper", "restore_state", "restore_model", "get_layers", "clear_properties")
+        for name in (*names.split(), *more):
             assert hasattr(method, f"_{name}"), f"captum_uq.lrp stands on {method.__name__}._{name}"
     left = set(vars(network[0])) - set(vars(nn.Linear(2, 2)))
     assert left <= set(_captum.LEFT_ON_MODULES)

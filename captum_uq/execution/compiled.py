@@ -17,8 +17,9 @@ from captum_uq.samplers.base import original
 @contextlib.contextmanager
 def eager(model: nn.Module, method: Attribution) -> Iterator[None]:
     """Run what ``torch.compile`` compiled as it was written: compiled code has its dropout inside its kernels."""
-    modules = [method.forward_func, *model.modules()] if hasattr(method, "forward_func") else [*model.modules()]
-    if not any(_is_compiled(module) for module in modules):
+    forward_func: Any = getattr(method, "forward_func", None)
+    every = [("", forward_func), *model.named_modules()]
+    if original(forward_func) is forward_func and not any(_is_compiled(name, part) for name, part in every):
         yield
         return
     warn(f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.")
@@ -26,7 +27,6 @@ def eager(model: nn.Module, method: Attribution) -> Iterator[None]:
         yield
 
 
-def _is_compiled(module: Any) -> bool:
-    return isinstance(module, nn.Module) and (
-        original(module) is not module or getattr(module, "_compiled_call_impl", None) is not None
-    )
+def _is_compiled(name: str, part: Any) -> bool:
+    """Whether a part of a network is compiled, or what a compiled one was made of: `original` of all takes long."""
+    return name.endswith("_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_uq._rng import isolated
 from captum_uq._trees import tree_map
 from captum_uq.execution.foldable import FORWARDS, Folding
 from captum_uq.execution.job import Job
@@ -111,6 +110,6 @@ def _one_call_fitted(job: Job, indices: Sequence[int]) -> Any:
 
 def _predictions(job: Job, count: int, outputs: bool) -> Tensor:
     call = job.call if outputs else fold_call(job.call, count, ())
-    with isolated():
+    with job.noise.aside():
         predictions: Tensor = unfold(call.predict(), count)
     return predictions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from captum_uq._model_state import ModelState
 from captum_uq._rng import GlobalState, isolated, seed_global
 from captum_uq._trees import tree_map
 from captum_uq.execution.method import Call
-from captum_uq.samplers.base import BoundSampler, Checked, evaluation_mode
+from captum_uq.samplers.base import BoundSampler, Checked
 
 SHARED, INDEPENDENT = "shared", "independent"
 
@@ -31,37 +32,30 @@ class EstimatorNoise:
     def __init__(self, mode: str, seed: int | None, follows_global: bool) -> None:
         self.independent = mode == INDEPENDENT
         self._seed = seed
-        self._follows_global = follows_global
-        self._start = self._end = GlobalState.now()
-        self._shared: GlobalState | None = None
+        self._start = self._end = GlobalState.now() if follows_global else None
 
     @contextlib.contextmanager
     def of_draw(self, index: int) -> Iterator[None]:
         """The global generators as the method finds them in draw ``index``."""
         self._before(index)
         yield
-        if index == 0:
+        if index == 0 and self._end is not None:
             self._end = GlobalState.now()
 
     def _before(self, index: int) -> None:
-        if self.independent and index and self._seed is not None:
-            seed_global(self._seed, "estimator", index)
-        elif not self._follows_global and self._seed is not None:
-            self._restore_shared(self._seed)
-        elif not (self.independent and index):
+        if self._seed is not None and (self._start is None or (self.independent and index)):
+            seed_global(self._seed, "estimator", index if self.independent else 0)
+        elif self._start is not None and not (self.independent and index):
             self._start.restore()
 
-    def _restore_shared(self, seed: int) -> None:
-        """The numbers of the seed, the same each time: to put a state back is faster than to make it from a seed."""
-        if self._shared is None:
-            seed_global(seed, "estimator", 0)
-            self._shared = GlobalState.now()
-        else:
-            self._shared.restore()
+    def aside(self) -> AbstractContextManager[None]:
+        """A context that leaves no mark on the numbers of the method; those of a seed begin anew in each draw."""
+        return contextlib.nullcontext() if self._start is None else isolated()
 
     def finish(self) -> None:
-        """Leave the global generators as the law says."""
-        (self._end if self._follows_global else self._start).restore()
+        """Leave the global generators as the law says; whoever gives a seed puts them back at the end of the call."""
+        if self._end is not None:
+            self._end.restore()
 
 
 @dataclass
@@ -99,8 +93,8 @@ class Job:
     def untouched(self) -> Iterator[None]:
         """The network in eval mode, and put back afterwards."""
         try:
-            if self.model is not None and not self.deterministic:
-                evaluation_mode(self.model)
+            if self._before is not None and not self.deterministic:
+                self._before.evaluation_mode()
             yield
         finally:
             if self._before is not None:
@@ -116,13 +110,13 @@ class Job:
         """What the network gives for the inputs, ``(N, *outputs)``; None where that is not asked for."""
         if not self.predicts:
             return None
-        with isolated():
+        with self.noise.aside():
             return self.call.predict()
 
 
 def run_deterministic(job: Job) -> Any:
     """What Captum returns for the network as it stands, with nothing drawn."""
-    with job.untouched(), isolated(), job.noise.of_draw(0):
+    with job.untouched(), job.noise.aside(), job.noise.of_draw(0):
         return tree_map(Tensor.detach, job.run(job.call))
 
 

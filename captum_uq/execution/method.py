@@ -37,6 +37,8 @@ def find_model(method: Attribution) -> nn.Module | None:
     if isinstance(getattr(method, "model", None), nn.Module):
         return method.model  # type: ignore[no-any-return]
     found = list(dict.fromkeys(_modules_in(getattr(method, "forward_func", None), _DEPTH)))
+    if len(found) < 2:
+        return found[0] if found else None
     inside = {id(part) for module in found for part in module.modules() if part is not module}
     outermost = [module for module in found if id(module) not in inside]
     if len(outermost) > 1:

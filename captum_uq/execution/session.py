@@ -38,7 +38,7 @@ def at_work(sampler: Sampler, model: nn.Module | None, call: Call, *, restore_rn
             stack.enter_context(isolated())
         bound = sampler.bind(model if model is not None else nn.Module())
         stack.enter_context(forward_in_scope(call.method, bound.scope))
-        with isolated():
+        with contextlib.nullcontext() if restore_rng else isolated():
             _probe(bound, call)
         yield bound
 

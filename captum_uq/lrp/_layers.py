@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -110,15 +111,23 @@ def _leaves(
 
 def kind_of(module: nn.Module) -> str | None:
     """The kind of a module; None for a type that has none. What a held draw drops passes relevance, of any type."""
-    by_type = next((kind for types, kind in _BY_TYPE.items() if isinstance(module, types)), None)
+    for types, kind in _BY_TYPE.items():
+        if isinstance(module, types):
+            return kind
     held = isinstance(inspect.getattr_static(type(module), "rule", None), property)
-    return by_type or _BY_NAME.get(type_name(module)) or (PASS if held else None)
+    return _BY_NAME.get(type_name(module)) or (PASS if held else None)
 
 
 def original_type(module: nn.Module) -> type[nn.Module]:
     """The type of a module, past the classes that a composite or a held draw puts on top of it."""
-    plain = (kind for kind in type(module).__mro__ if not any(base.__module__ in _ON_TOP for base in kind.__mro__))
-    return next(plain, type(module))
+    return _original(type(module))  # type: ignore[arg-type]  # a class of modules is hashable
+
+
+@functools.lru_cache(maxsize=1024)
+def _original(kind: type[nn.Module]) -> type[nn.Module]:
+    """That type; every layer is asked for it in every draw."""
+    plain = (base for base in kind.__mro__ if not any(each.__module__ in _ON_TOP for each in base.__mro__))
+    return next(plain, kind)
 
 
 def type_name(module: nn.Module) -> str:

@@ -50,9 +50,16 @@ class OneForward:
     def _forward_fn_wrapper(self, *inputs: Any) -> Any:
         return self._kept if self._once else super()._forward_fn_wrapper(*inputs)  # type: ignore[misc]
 
+    def _restore_state(self) -> None:
+        """Copy every weight into the network: nothing to do where none was changed."""
+        if not self._once:
+            super()._restore_state()  # type: ignore[misc]
+
     def _restore_model(self) -> None:
-        self._once, self._kept = False, None
-        super()._restore_model()  # type: ignore[misc]
+        try:
+            super()._restore_model()  # type: ignore[misc]
+        finally:
+            self._once, self._kept = False, None
 
     def _keep(self, model: nn.Module, inputs: Any, output: Any) -> None:
         self._kept = output

@@ -115,13 +115,11 @@ class Composite(ABC):
             return self.linear_rule(layer)
         if layer.kind == MAX_POOL:
             return self._max_pool_rule()
-        others = {
-            AVERAGE_POOL: EpsilonRule(self.tiny),
-            ADDITION: self.addition,
-            BATCH_NORM: BatchNormRule(),
-            PASS: PassRule(),
-        }
-        return others.get(layer.kind or "")
+        if layer.kind == ADDITION:
+            return self.addition
+        others = {AVERAGE_POOL: lambda: EpsilonRule(self.tiny), BATCH_NORM: BatchNormRule, PASS: PassRule}
+        make = others.get(layer.kind or "")
+        return None if make is None else make()
 
     def mapping(self, model: nn.Module) -> RuleMapping:
         """The rule of every layer of a network.

@@ -64,8 +64,10 @@ class Functions(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        name = getattr(func, "__name__", str(func))
-        if self._suspended or not torch.is_grad_enabled() or name in _RESHAPES:
+        if self._suspended or not torch.is_grad_enabled():
+            return func(*args, **kwargs)
+        name = getattr(func, "__name__", None) or str(func)
+        if name in _RESHAPES:
             return func(*args, **kwargs)
         tensors = [x for x in (*args, *kwargs.values()) if _is_activation(x)]
         rule = self._rule(name, tensors) if tensors else None
@@ -147,10 +149,14 @@ class Functions(TorchFunctionMode):
             self._suspended -= ruled
             self._inside.pop()
 
-        undo = contextlib.ExitStack()
-        undo.callback(module.register_forward_pre_hook(enter, prepend=True).remove)
-        undo.callback(module.register_forward_hook(leave, always_call=True).remove)
-        return undo.close
+        before = module.register_forward_pre_hook(enter, prepend=True)
+        after = module.register_forward_hook(leave, always_call=True)
+
+        def undo() -> None:
+            before.remove()
+            after.remove()
+
+        return undo
 
 
 def _is_activation(value: Any) -> bool:

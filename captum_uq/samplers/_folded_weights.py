@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._model_state import hooked_inside, without_hooks
+from captum_uq._inside import hooked_inside, named_tensors, without_hooks
 from captum_uq._trees import tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
 from captum_uq.samplers._prefix import CannotFoldError
@@ -104,8 +104,9 @@ def _by_module(model: nn.Module, names: Container[str]) -> dict[str, dict[str, s
 
     A module inside another that has drawn weights of its own is run by that one.
     """
-    first = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
-    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    first, every = dict[int, str](), named_tensors(model)
+    for name, tensor in every:
+        first.setdefault(id(tensor), name)
     drawn = {name: first[id(tensor)] for name, tensor in every if first[id(tensor)] in names}
     owners = {name.rpartition(".")[0] for name in drawn}
     outermost = {owner for owner in owners if not any(_inside(owner, other) for other in owners)}

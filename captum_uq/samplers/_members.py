@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_uq.samplers._weights import names_of, tensors_of
+from captum_uq.samplers._weights import names_of, tensors_of, written_tensors
 from captum_uq.samplers.base import NothingToDrawError, Sampler, original
 
 Member = nn.Module | Mapping[str, Tensor]
@@ -39,9 +40,8 @@ class Matcher:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._kind = type(model).__name__
-        self._names, self._tensors = names_of(model), tensors_of(model)
-        self._state = {name.replace("_orig_mod.", "") for name in model.state_dict()} & set(self._names)
+        self._model, self._names = model, names_of(model)
+        self._shapes = {name: tensor.shape for name, tensor in tensors_of(model).items()}
 
     def matched(self, member: Member, label: str, *, partial: bool = False) -> dict[str, Tensor]:
         """The values of a stored network for the tensors of the model.
@@ -62,10 +62,10 @@ class Matcher:
         result: dict[str, Tensor] = {}
         for name, value in values.items():
             own = self._names[name]
-            if value.shape != self._tensors[own].shape:
+            if value.shape != self._shapes[own]:
                 raise ValueError(
                     f"{label} is not a {self._kind} like the model: {name} has shape {tuple(value.shape)}, "
-                    f"the model's {tuple(self._tensors[own].shape)}. {_WAY_OUT}"
+                    f"the model's {tuple(self._shapes[own])}. {_WAY_OUT}"
                 )
             if own in result and not _same(result[own], value):
                 raise ValueError(
@@ -74,9 +74,20 @@ class Matcher:
             result[own] = value
         return result
 
+    @property
+    def _kind(self) -> str:
+        return type(self._model).__name__
+
+    @functools.cached_property
+    def _state(self) -> set[str]:
+        """What a state dict of the model holds: not every buffer need be in it."""
+        return {name.replace("_orig_mod.", "") for name in self._model.state_dict()} & self._names.keys()
+
     def _check_names(self, names: set[str], label: str, partial: bool) -> None:
+        if names == self._names.keys():
+            return
         missing = sorted(set() if partial else self._state - names)
-        unknown = sorted(names - set(self._names))
+        unknown = sorted(names - self._names.keys())
         if missing or unknown:
             what = f"lacks {missing[:3]}" if missing else f"has {unknown[:3]} besides"
             raise ValueError(f"{label} is not a {self._kind} like the model: it {what}. {_WAY_OUT}")
@@ -89,9 +100,7 @@ def stored_values(member: Member) -> dict[str, Tensor]:
         TypeError: It is neither.
     """
     if isinstance(member, nn.Module):
-        network = original(member)
-        every = (*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False))
-        return {name.replace("_orig_mod.", ""): tensor.data for name, tensor in every}
+        return {name: tensor.data for name, tensor in written_tensors(original(member))}
     if not isinstance(member, Mapping):
         raise TypeError(f"A stored network is a torch.nn.Module or a state dict, got {type(member).__name__}.")
     return {

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from captum_uq._bulk import fill_bernoulli, fill_standard_normal
+from captum_uq._inside import named_tensors
 from captum_uq.samplers._folded_weights import FoldedWeights
 from captum_uq.samplers.base import BoundSampler, Rows
 
@@ -29,15 +30,22 @@ def parameters_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; tied ones once."""
-    return parameters_of(model) | {_written(name): buffer for name, buffer in model.named_buffers()}
+    """Parameters and buffers by name; tied ones once, under their first name."""
+    first: dict[int, tuple[str, Tensor]] = {}
+    for name, tensor in written_tensors(model):
+        first.setdefault(id(tensor), (name, tensor))
+    return dict(first.values())
 
 
 def names_of(model: nn.Module) -> dict[str, str]:
     """For every name of a parameter or buffer, tied ones' further names too, the name in `tensors_of`."""
-    first = {id(tensor): name for name, tensor in tensors_of(model).items()}
-    every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
-    return {_written(name): first[id(tensor)] for name, tensor in every}
+    first: dict[int, str] = {}
+    return {name: first.setdefault(id(tensor), name) for name, tensor in written_tensors(model)}
+
+
+def written_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers under every name that they have; a compiled part's as it was written."""
+    return [(_written(name), tensor) for name, tensor in named_tensors(model)]
 
 
 def _written(name: str) -> str:
@@ -119,7 +127,8 @@ class SwappedWeights(AbstractContextManager[None]):
                 f"{tuple(value.shape)}."
             )
         self._before.append((tensor, tensor.data))
-        tensor.data = value.detach().to(tensor)
+        alike = value.dtype == tensor.dtype and value.device == tensor.device
+        tensor.data = value if alike else value.detach().to(tensor)
 
     def __exit__(self, *exception: object) -> None:
         self._restore()

@@ -102,6 +102,13 @@ def test_without_a_composite_captums_own_two_forwards_run(rule: LayerRule | None
     assert len(forwards) == 2
 
 
+def test_where_no_rule_changes_weights_none_is_written() -> None:
+    model, (inputs,) = made(), pictures()
+    loss = model(inputs).sum()
+    LRP(model, EpsilonComposite()).attribute(inputs, target=1)
+    loss.backward()  # torch refuses where a weight of the graph was written to
+
+
 def test_what_stopped_halfway_leaves_nothing_for_the_next_call() -> None:
     model, (inputs,) = made(), pictures()
     method = LRP(model, composite=EpsilonComposite())
