@@ -139,8 +139,8 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             keep: ``"draws"``; ``"moments"``, in memory that does not grow with `T`; ``"percentiles"`` (5 and 95) or
                 ``"percentiles:5,50"``, exact, in the memory of the draws beyond them, and the moments with them.
                 `captum_uq.distribution.keep.Keep` says what each of them gives and takes.
-            return_predictions: Whether to keep the outputs of each draw on the inputs: one forward a draw, and `T`
-                outputs of memory whatever is kept of the attributions.
+            return_predictions: Whether to keep the outputs of each draw on the inputs: `T` outputs of memory whatever
+                is kept of the attributions, and one forward a draw where the method asks for no such outputs itself.
             return_deterministic: Whether to attribute the network as it stands as well: the price of one draw.
             nan_policy: ``"raise"`` on NaN or infinity in a draw, or ``"propagate"``.
             execution: How the draws are run; the values are the same. ``"loop"``: one after another. ``"fold"``: many
@@ -191,9 +191,9 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             road = plan(job, n_draws, execution, draws_per_eval)
             bar = f"{self._method_name} draws" if show_progress else None
             predictions, road = run_draws(job, draws, road, bar)
+            job.predicts &= predictions is not None
             return_deterministic |= self.summary == _DETERMINISTIC
-            deterministic = self._deterministic(job, draws) if return_deterministic else None
-            own = None if predictions is None else run_prediction(job)
+            deterministic, own = self._as_it_stands(job, draws, return_deterministic)
         warn_if_disagreeing(predictions, own, self.sampler)
         return self._distributions(
             draws,
@@ -250,10 +250,10 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         job.call, job.run = resolve(call, job.untouched)
         return job
 
-    def _deterministic(self, job: Job, draws: Kept) -> Any:
-        """The attribution of the network as it stands: the baseline of all three papers."""
-        if self.sampler.deterministic:
-            return draws.first()
+    def _as_it_stands(self, job: Job, draws: Kept, attributed: bool) -> tuple[Any, Tensor | None]:
+        """Attribution, the baseline of all three papers, and prediction of the network as it stands."""
+        if not attributed or self.sampler.deterministic:
+            return draws.first() if attributed else None, run_prediction(job)
         with job.bound.undrawn():
             return run_deterministic(job)
 

@@ -26,10 +26,14 @@ def stochastic(kind: str, method: str, network: nn.Module, inputs: Any, **option
     return uq.attribute(inputs, **arguments(METHODS[method], inputs, case.additional), **options)
 
 
+def drawn(kind: str, network: nn.Module, inputs: Any, index: int) -> nn.Module:
+    """Draw ``index``."""
+    return MCDropout(network).network(index, inputs, seed=SEED, additional_forward_args=KINDS[kind].additional)
+
+
 def oracle(kind: str, method: str, network: nn.Module, inputs: Any, index: int) -> Any:
     """Plain Captum on draw ``index``, the method's random numbers those that all draws share."""
-    case = KINDS[kind]
-    draw = MCDropout(network).network(index, inputs, seed=SEED, additional_forward_args=case.additional)
+    case, draw = KINDS[kind], drawn(kind, network, inputs, index)
     with isolated():
         seed_global(SEED, "estimator", 0)
         return attribute(METHODS[method], draw, case.layer, inputs, case.additional)
@@ -68,6 +72,10 @@ def test_every_draw_is_plain_captum_on_its_network(kind: str, method: str) -> No
         for index in range(3):
             reference = tensors(expected[index])[position].detach()
             assert torch.equal(distribution.draws[index], reference), (kind, method, position, index)
+    more, given = KINDS[kind].additional or (), inputs if isinstance(inputs, tuple) else (inputs,)
+    predictions = tensors(result)[0].predictions
+    for index in range(3):
+        torch.testing.assert_close(predictions[index], drawn(kind, network, inputs, index)(*given, *more).detach())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,6 +17,7 @@ from captum_uq.execution.method import Call, replaced_forward_func, wrapped_forw
 from captum_uq.execution.one_channel import one_channel
 from captum_uq.execution.roots import asked_together
 from captum_uq.execution.rows import by_outputs, fold_call, fold_outputs, unfold
+from captum_uq.execution.seen import Seen
 from captum_uq.execution.shared_forwards import SharedForwards
 from captum_uq.execution.surrogates import Surrogates, by_surrogate
 from captum_uq.samplers.base import CannotFoldError, Rows
@@ -44,14 +45,13 @@ def fold_draws(
     outputs = surrogate or by_outputs(job.call, folding)
     with folded(job, indices, draws_per_product, channels_last, outputs):
         if surrogate:
-            draws = _one_call_fitted(job, indices)
-        elif outputs:
-            draws = _one_call(job, fold_outputs(job.call, count), indices)
-        elif folding.way == FORWARDS:
+            return _one_call_fitted(job, indices), _predictions(job, count, Seen(job.call))
+        if outputs:
+            return _one_call(job, fold_outputs(job.call, count), indices)
+        if folding.way == FORWARDS:
             draws = _one_call_each(job, indices)
-        else:
-            draws = _one_call(job, fold_call(job.call, count, folding.distributions), indices)
-        return draws, _predictions(job, count, outputs) if job.predicts else None
+            return draws, _predictions(job, count, Seen(fold_call(job.call, count, ()))) if job.predicts else None
+        return _one_call(job, fold_call(job.call, count, folding.distributions), indices)
 
 
 @contextlib.contextmanager
@@ -79,10 +79,11 @@ def folded(
         yield rows
 
 
-def _one_call(job: Job, call: Call, indices: Sequence[int]) -> Any:
-    """The draws as further examples, or outputs, of one call."""
-    with job.noise.of_draw(indices[0]), wrapped_forward(call.method, asked_together):
-        return unfold(job.run(call), len(indices))
+def _one_call(job: Job, call: Call, indices: Sequence[int]) -> tuple[Any, Tensor | None]:
+    """The draws as further examples, or outputs, of one call; and the predictions."""
+    with job.seeing(call) as seen, job.noise.of_draw(indices[0]), wrapped_forward(call.method, asked_together):
+        draws = unfold(job.run(call), len(indices))
+    return draws, _predictions(job, len(indices), seen)
 
 
 def _one_call_each(job: Job, indices: Sequence[int]) -> Any:
@@ -108,8 +109,6 @@ def _one_call_fitted(job: Job, indices: Sequence[int]) -> Any:
             method.interpretable_model = own
 
 
-def _predictions(job: Job, count: int, outputs: bool) -> Tensor:
-    call = job.call if outputs else fold_call(job.call, count, ())
-    with job.noise.aside():
-        predictions: Tensor = unfold(call.predict(), count)
-    return predictions
+def _predictions(job: Job, count: int, seen: Seen) -> Tensor | None:
+    prediction = job.prediction(seen)
+    return None if prediction is None else unfold(prediction, count)

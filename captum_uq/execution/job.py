@@ -14,6 +14,7 @@ from captum_uq._model_state import ModelState
 from captum_uq._rng import GlobalState, isolated, seed_global
 from captum_uq._trees import tree_map
 from captum_uq.execution.method import Call
+from captum_uq.execution.seen import Seen
 from captum_uq.samplers.base import BoundSampler, Checked
 
 SHARED, INDEPENDENT = "shared", "independent"
@@ -106,21 +107,30 @@ class Job:
         with self.untouched(), self.bound.draw(index, self.seed or 0):
             yield
 
-    def prediction(self) -> Tensor | None:
+    @contextlib.contextmanager
+    def seeing(self, call: Call) -> Iterator[Seen]:
+        """See what the network predicts on the inputs of a call, where that is asked for."""
+        seen = Seen(call)
+        with seen.watching() if self.predicts else contextlib.nullcontext():
+            yield seen
+
+    def prediction(self, seen: Seen) -> Tensor | None:
         """What the network gives for the inputs, ``(N, *outputs)``; None where that is not asked for."""
-        if not self.predicts:
-            return None
+        if not self.predicts or seen.outputs is not None:
+            return seen.outputs
         with self.noise.aside():
-            return self.call.predict()
+            return seen.call.predict()
 
 
-def run_deterministic(job: Job) -> Any:
-    """What Captum returns for the network as it stands, with nothing drawn."""
-    with job.untouched(), job.noise.aside(), job.noise.of_draw(0):
-        return tree_map(Tensor.detach, job.run(job.call))
+def run_deterministic(job: Job) -> tuple[Any, Tensor | None]:
+    """What Captum returns for the network as it stands, with nothing drawn, and the network's prediction."""
+    with job.untouched():
+        with job.noise.aside(), job.noise.of_draw(0), job.seeing(job.call) as seen:
+            result = tree_map(Tensor.detach, job.run(job.call))
+        return result, job.prediction(seen)
 
 
 def run_prediction(job: Job) -> Tensor | None:
     """What the network as it stands predicts on the inputs, ``(N, *outputs)``."""
     with job.untouched():
-        return job.prediction()
+        return job.prediction(Seen(job.call))

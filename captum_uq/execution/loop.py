@@ -30,9 +30,9 @@ def loop_draw(job: Job, index: int, ease: AbstractContextManager[None] = _NOTHIN
         What Captum returns for it, and the network's prediction ``(N, *outputs)``.
     """
     with job.draw(index), ease:
-        with job.noise.of_draw(index):
+        with job.seeing(job.call) as seen, job.noise.of_draw(index):
             result = job.run(job.call)
-        return result, job.prediction()
+        return result, job.prediction(seen)
 
 
 @contextlib.contextmanager
