@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,6 +41,13 @@ def without_hooks(module: nn.Module) -> nn.Module:
     for name in HOOKS:
         vars(bare)[name] = OrderedDict()
     return bare
+
+
+def replace_tensors(module: nn.Module, made: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[], None]:
+    """Have a module look its parameters and buffers up in dictionaries made of its own; returns what undoes it."""
+    before = {name: vars(module)[name] for name in ("_parameters", "_buffers")}
+    vars(module).update({name: made(own) for name, own in before.items()})
+    return lambda: vars(module).update(before)
 
 
 def buffers_in(module: nn.Module) -> list[tuple[str, Tensor]]:

@@ -18,6 +18,7 @@ LAYERS = {
     "_captum": 0,
     "_warn": 0,
     "_inside": 0,
+    "_shared_graph": 0,
     "_bulk": 0.1,
     "_model_state": 0.5,
     "stats": 1,

@@ -20,19 +20,34 @@ _TRANSPOSED_FUNCTIONS: tuple[Any, ...] = (F.conv_transpose1d, F.conv_transpose2d
 
 @dataclass(frozen=True)
 class Affine:
-    """A layer ``z = W x + b`` at the weight and bias it has now.
+    """A layer ``z = W x + b`` at the weight and bias it has when they are asked for.
 
     Attributes:
         module: A layer of a type in `AFFINE`.
-        weight: ``W``, in the layer's own layout.
-        bias: ``b``, shape ``(outputs,)``, or None.
         size: Spatial shape of the output, which a transposed convolution leaves open.
+        changed: Another weight and bias than the layer's own.
     """
 
     module: nn.Module
-    weight: Tensor
-    bias: Tensor | None
     size: tuple[int, ...]
+    changed: tuple[Tensor, Tensor | None] | None = None
+
+    @property
+    def weight(self) -> Tensor:
+        """``W``, in the layer's own layout."""
+        return self.changed[0] if self.changed else self._own("weight")
+
+    @property
+    def bias(self) -> Tensor | None:
+        """``b``, shape ``(outputs,)``, or None."""
+        if self.changed:
+            return self.changed[1]
+        return None if self.module.bias is None else self._own("bias")
+
+    def _own(self, name: str) -> Tensor:
+        """Of the layer; read where a rule needs it, since it may be of no draw."""
+        tensor: Tensor = getattr(self.module, name)
+        return tensor.detach()
 
     def __call__(self, inputs: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """The layer's output; with a weight given, for this weight and bias.
@@ -75,7 +90,7 @@ class Affine:
         else:
             weight = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
         bias = shift if self.bias is None else self.bias * scale + shift
-        return Affine(self.module, weight, bias, self.size)
+        return Affine(self.module, self.size, (weight, bias))
 
 
 def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
@@ -90,9 +105,8 @@ def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
     """
     if not is_affine(module):
         return None
-    bias = module.bias
     size = tuple(output.shape[2:]) if output.dim() == module.weight.dim() else tuple(output.shape[1:])
-    return Affine(module, module.weight.detach(), None if bias is None else bias.detach(), size)
+    return Affine(module, size)
 
 
 def is_affine(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from captum_uq._layout import has_channels_last, lying_as
+from captum_uq._shared_graph import is_shared
 from captum_uq.lrp._affine import Affine
 
+Made = TypeVar("Made")
 Propagate = Callable[[Tensor], tuple[Tensor, ...]]
 """From the relevance of an output to those of the inputs."""
 
@@ -27,6 +29,7 @@ class Step:
         function: The layer as a function of its inputs.
         module: The layer; for a function the module that stands for it, where there is one.
         affine: The layer as a function of its inputs, weight and bias, where it has these.
+        shared: Whether many relevances come to it.
     """
 
     name: str
@@ -35,13 +38,17 @@ class Step:
     function: Callable[..., Tensor]
     module: nn.Module | None = None
     affine: Affine | None = None
-    _known: dict[Hashable, Tensor] = field(default_factory=dict)
+    shared: bool = field(default_factory=is_shared)
+    _known: dict[Hashable, Any] = field(default_factory=dict)
 
-    def once(self, name: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """What does not depend on the relevance: made for the first of many draws that share this use of the layer."""
+    def once(self, name: Hashable, make: Callable[[], Made]) -> Made:
+        """What does not depend on the relevance: made once for all draws that share this use of the layer."""
+        if not self.shared:
+            return make()
         if name not in self._known:
             self._known[name] = make()
-        return self._known[name]
+        made: Made = self._known[name]
+        return made
 
     def lying_as(self, name: Hashable, value: Tensor, other: Tensor) -> Tensor:
         """An input or the output, in the memory format of another tensor: products of two formats are slow."""
@@ -60,7 +67,9 @@ class Step:
 
     def result(self) -> Tensor:
         """The output, with the graph from the inputs."""
-        return self.function(*self.inputs) if self.output is None else self.output
+        if self.output is not None:
+            return self.output
+        return self.once("result", lambda: self.function(*self.inputs))
 
     def folded(self, affine: Affine) -> Step:
         """The step of a layer with another weight and bias."""

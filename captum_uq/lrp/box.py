@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from captum_uq.lrp._affine import negative, positive
+from captum_uq.lrp._shares import TINY, Shares, above, apart
 from captum_uq.lrp._step import Step
-from captum_uq.lrp.base import LayerRule, propagate_gradient
-from captum_uq.lrp.rules import TINY, require_affine, stabilized
+from captum_uq.lrp.base import LayerRule
+from captum_uq.lrp.rules import require_affine
 
 
 class BoxRule(LayerRule):
@@ -40,13 +41,17 @@ class BoxRule(LayerRule):
         Raises:
             ValueError: The inputs lie outside the box, or the bounds do not fit them.
         """  # noqa: DOC502
-        affine, x = require_affine(step, self), step.inputs[0]
+        own, at_low, at_high = step.once("box", lambda: self._shares(step, relevance)).of(relevance)
+        return (own + at_low + at_high,)
+
+    def _shares(self, step: Step, relevance: Tensor) -> Shares:
+        affine, x = require_affine(step, self), apart(step.inputs[0], relevance)
         low, high = (self._bound(bound, x, step.name) for bound in (self.low, self.high))
         self._check(x.detach(), low, high, step.name)
         z = affine(x, affine.weight)
         z = z - affine(low, positive(affine.weight)) - affine(high, negative(affine.weight))
-        own, at_low, at_high = propagate_gradient(z, (x, low, high), _share(relevance, z.detach()))
-        return (own + at_low + at_high,)
+        # nothing where there is nothing to share among but what is left of a difference
+        return Shares((x, low, high), z, above(z.detach(), 0).add_(TINY))
 
     def _bound(self, bound: float | Tensor, x: Tensor, name: str) -> Tensor:
         try:
@@ -69,11 +74,6 @@ class BoxRule(LayerRule):
 
     def __repr__(self) -> str:
         return f"BoxRule({_brief(self.low)}, {_brief(self.high)})"
-
-
-def _share(relevance: Tensor, total: Tensor) -> Tensor:
-    """``R / total``; nothing where there is nothing to share among but what is left of a difference."""
-    return torch.where(total > 0, relevance / stabilized(total, TINY), 0.0)
 
 
 def _brief(bound: float | Tensor) -> str:

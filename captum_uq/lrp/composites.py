@@ -25,12 +25,13 @@ from captum_uq.lrp._layers import (
     find_layers,
     original_type,
 )
+from captum_uq.lrp._shares import TINY
 from captum_uq.lrp.base import LayerRule
 from captum_uq.lrp.batchnorm import BatchNormRule
 from captum_uq.lrp.passing import PassRule
 from captum_uq.lrp.pooling import AveragePoolRule
 from captum_uq.lrp.residual import Functions
-from captum_uq.lrp.rules import TINY, EpsilonRule
+from captum_uq.lrp.rules import EpsilonRule
 from captum_uq.samplers._forward import around_forward
 
 Rules = Mapping[str | type[nn.Module], PropagationRule]

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from captum_uq.lrp._shares import TINY, Shares, apart, stabilized
 from captum_uq.lrp._step import Step
-from captum_uq.lrp.base import LayerRule, propagate_gradient
-from captum_uq.lrp.rules import TINY, stabilized
+from captum_uq.lrp.base import LayerRule
 
 MAX_POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
 ADAPTIVE_MAX_POOLS = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
@@ -40,21 +40,25 @@ class AveragePoolRule(LayerRule):
             TypeError: The layer is no max-pool.
             ValueError: Its windows have gaps.
         """  # noqa: DOC502
-        z = _average(step)
-        return propagate_gradient(z, step.inputs, relevance / stabilized(z.detach(), self.epsilon))
+        return step.once("average", lambda: self._shares(step, relevance)).of(relevance)
+
+    def _shares(self, step: Step, relevance: Tensor) -> Shares:
+        x = apart(step.inputs[0], relevance)
+        z = _average(step, x)
+        return Shares((x,), z, stabilized(z.detach(), self.epsilon))
 
     def __repr__(self) -> str:
         return "AveragePoolRule()"
 
 
-def _average(step: Step) -> Tensor:
+def _average(step: Step, x: Tensor) -> Tensor:
     """The averages over the windows of a max-pool, shape ``(N, C, *windows)``.
 
     Raises:
         TypeError: The layer is no max-pool.
         ValueError: Its windows have gaps.
     """
-    pool, x = step.module, step.inputs[0]
+    pool = step.module
     if isinstance(pool, ADAPTIVE_MAX_POOLS):
         return _ADAPTIVE[ADAPTIVE_MAX_POOLS.index(_kind(pool, ADAPTIVE_MAX_POOLS))](x, pool.output_size)  # type: ignore[no-any-return]
     if not isinstance(pool, MAX_POOLS):

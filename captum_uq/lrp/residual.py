@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from captum_uq.lrp._shares import TINY
 from captum_uq.lrp._step import Step, leaf, propagated
 from captum_uq.lrp.base import LayerRule
 from captum_uq.lrp.passing import PassRule
-from captum_uq.lrp.rules import TINY, EpsilonRule
+from captum_uq.lrp.rules import EpsilonRule
 
 _SUMS = {"add", "add_", "sub", "sub_", "subtract", "__rsub__", "rsub"}
 _SCALES = {"mul", "mul_", "multiply", "div", "div_", "divide", "true_divide", "neg", "negative"}

@@ -14,24 +14,16 @@ References:
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import math
 
 import torch
 from torch import Tensor
 
 from captum_uq._layout import lying_as
 from captum_uq.lrp._affine import Affine, negative, positive
+from captum_uq.lrp._shares import TINY, Shares, above, apart, least_shared, not_zero, stabilized
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule, propagate_gradient
-
-TINY = 1e-12
-"""Keeps 0/0 at 0 in rules whose papers have no epsilon."""
-
-
-def stabilized(z: Tensor, epsilon: float | Tensor) -> Tensor:
-    """``z + epsilon sign(z)`` with ``sign(0) = 1``, as in eq. 58 of [1]."""
-    return torch.where(z < 0, z - epsilon, z + epsilon)
 
 
 def require_affine(step: Step, rule: LayerRule) -> Affine:
@@ -84,16 +76,14 @@ class EpsilonRule(LayerRule):
         """Relevance of the inputs."""
         z = step.result()
         name = self.epsilon, self.relative
-        denominator = step.once(name, lambda: lying_as(self._denominator(z.detach()), relevance))
-        dampened = self.epsilon > 0 and not self.relative
-        ratio = relevance / denominator if dampened else _divide(relevance, denominator)
-        return propagate_gradient(z, step.inputs, ratio, step)
+        divisor = step.once(name, lambda: lying_as(self._divisor(z.detach()), relevance))
+        return propagate_gradient(z, step.inputs, relevance / divisor, step)
 
-    def _denominator(self, z: Tensor) -> Tensor:
+    def _divisor(self, z: Tensor) -> Tensor:
         if not self.relative:
-            return stabilized(z, self.epsilon)
+            return stabilized(z, self.epsilon) if self.epsilon else not_zero(z)
         scale = z.square().mean(dim=tuple(range(1, z.dim())), keepdim=True).sqrt()
-        return stabilized(z, self.epsilon * scale)
+        return not_zero(stabilized(z, self.epsilon * scale))
 
     def __repr__(self) -> str:
         return f"EpsilonRule({self.epsilon:g}{', relative=True' if self.relative else ''})"
@@ -117,19 +107,19 @@ class ZPlusRule(LayerRule):
         """Relevance of the inputs."""
         if len(step.inputs) > 1:
             return _share_by_terms(step, relevance)
-        high = positive(step.inputs[0]).detach().requires_grad_()
+        raised = step.once("raised", lambda: self._raised(step, relevance))
+        given = raised.of(relevance)
+        return (_with_lowered(sum(given[1:], given[0]), step, raised.total.detach(), relevance),)
+
+    def _raised(self, step: Step, relevance: Tensor) -> Shares:
+        """What raises each output, and its divisor."""
         if step.affine is None:
-            raised = step.function(high)
-            parts = propagate_gradient(raised, (high,), _share(relevance, raised))
-            return (_with_lowered(parts[0], step, step.function, relevance, raised),)
-        affine, low = step.affine, negative(step.inputs[0]).detach().requires_grad_()
-        inputs: tuple[Tensor, ...] = (high,)
-        raised = affine(high, positive(affine.weight))
-        if low.any():  # not after a ReLU: half the work
-            inputs, raised = (high, low), raised + affine(low, negative(affine.weight))
-        parts = propagate_gradient(raised, inputs, _share(relevance, raised))
-        unbiased = functools.partial(affine, weight=affine.weight)
-        return (_with_lowered(sum(parts[1:], parts[0]), step, unbiased, relevance, raised),)
+            inputs: tuple[Tensor, ...] = (apart(positive(step.inputs[0]), relevance),)
+            total = step.function(*inputs)
+        else:
+            weight = step.affine.weight
+            inputs, total = _signs(step, step.affine, relevance, positive(weight), None, negative(weight))
+        return Shares(inputs, total, above(total.detach(), least_shared(total)))
 
     def __repr__(self) -> str:
         return "ZPlusRule()"
@@ -165,22 +155,26 @@ class GammaRule(LayerRule):
         """Relevance of the inputs."""
         affine = require_affine(step, self)
         if not self.signed:
-            z = affine(step.inputs[0], self._favour(affine.weight, 1), self._bias(affine.bias, 1))
-            return propagate_gradient(z, step.inputs, _divide(relevance, stabilized(z.detach(), TINY)))
-        z = step.result().detach()
-        raised = self._signed(step.inputs[0], affine, relevance * (z > 0), 1)
-        lowered = relevance * (z < 0)
-        if not lowered.any():  # under a ReLU: half the work
-            return (raised,)
-        return (raised + self._signed(step.inputs[0], affine, lowered, -1),)
+            return step.once("all", lambda: self._of_any_sign(step, affine, relevance)).of(relevance)
+        given = step.once("raised", lambda: self._of_sign(step, affine, relevance, 1)).of(relevance)
+        lowered = relevance * step.once("negative", lambda: _mask(step.result() < 0, relevance))
+        if lowered.any():  # not under a ReLU: half the work
+            more = step.once("lowered", lambda: self._of_sign(step, affine, relevance, -1)).of(lowered)
+            given = (*given, *more)
+        return (sum(given[1:], given[0]),)
 
-    def _signed(self, x: Tensor, affine: Affine, relevance: Tensor, sign: int) -> Tensor:
-        """Relevance of outputs of one sign, to which contributions of this sign count more."""
-        high, low = (part(x).detach().requires_grad_() for part in (positive, negative))
-        z = affine(high, self._favour(affine.weight, sign), self._bias(affine.bias, sign))
-        z = z + affine(low, self._favour(affine.weight, -sign))
-        parts = propagate_gradient(z, (high, low), _divide(relevance, stabilized(z.detach(), TINY)))
-        return parts[0] + parts[1]
+    def _of_any_sign(self, step: Step, affine: Affine, relevance: Tensor) -> Shares:
+        """Every output."""
+        x = apart(step.inputs[0], relevance)
+        z = affine(x, self._favour(affine.weight, 1), self._bias(affine.bias, 1))
+        return Shares((x,), z, not_zero(stabilized(z.detach(), TINY)))
+
+    def _of_sign(self, step: Step, affine: Affine, relevance: Tensor, sign: int) -> Shares:
+        """Outputs of one sign, to which contributions of this sign count more."""
+        favoured, other = (self._favour(affine.weight, each) for each in (sign, -sign))
+        inputs, z = _signs(step, affine, relevance, favoured, self._bias(affine.bias, sign), other)
+        divisor = not_zero(stabilized(z.detach(), TINY))
+        return Shares(inputs, z, divisor.masked_fill_(step.result().detach() * sign <= 0, math.inf))
 
     def _favour(self, weight: Tensor, sign: int) -> Tensor:
         return weight + self.gamma * (positive(weight) if sign > 0 else negative(weight))
@@ -194,56 +188,65 @@ class GammaRule(LayerRule):
         return f"GammaRule({self.gamma:g}, bias={self.bias!r}{', signed=True' if self.signed else ''})"
 
 
+def _signs(
+    step: Step, affine: Affine, relevance: Tensor, weight: Tensor, bias: Tensor | None, for_negative: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The positive and the negative part of a layer's input as leaves, and its output for a weight of each of them."""
+    x = step.inputs[0].detach()
+    inputs: tuple[Tensor, ...] = (apart(positive(x), relevance),)
+    total = affine(inputs[0], weight, bias)
+    low = negative(x)
+    if not low.any():  # after a ReLU: half the work
+        return inputs, total
+    inputs = (*inputs, apart(low, relevance))
+    return inputs, total + affine(inputs[1], for_negative)
+
+
 def _share_by_terms(step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
     """Relevance of the terms of a sum: to the positive ones, or to all where none is positive."""
-    with torch.no_grad():
-        terms = [
-            step.function(*(x if index == term else torch.zeros_like(x) for index, x in enumerate(step.inputs)))
-            for term in range(len(step.inputs))
-        ]
-        raised = sum(map(positive, terms), torch.zeros_like(relevance))
-        ratio = _divide(relevance, torch.where(raised > 0, raised, sum(terms, torch.zeros_like(relevance))))
-    z = step.result()
-    given = (ratio * torch.where(raised > 0, term > 0, True) for term in terms)
-    pairs = zip(step.inputs, given, strict=True)
-    return tuple(propagate_gradient(z, (x,), part)[0] for x, part in pairs)
+    divisor, shared = step.once("terms", lambda: _terms(step))
+    ratio, z = relevance / divisor, step.result()
+    return tuple(propagate_gradient(z, (x,), ratio * own)[0] for x, own in zip(step.inputs, shared, strict=True))
 
 
-def _with_lowered(
-    given: Tensor, step: Step, function: Callable[[Tensor], Tensor], relevance: Tensor, raised: Tensor
-) -> Tensor:
+@torch.no_grad()
+def _terms(step: Step) -> tuple[Tensor, list[Tensor]]:
+    """What the relevance of a sum is divided by, and for each term which of it is shared."""
+    terms = [
+        step.function(*(x if index == term else torch.zeros_like(x) for index, x in enumerate(step.inputs)))
+        for term in range(len(step.inputs))
+    ]
+    raised = sum(map(positive, terms), torch.zeros_like(terms[0]))
+    divisor = not_zero(torch.where(raised > 0, raised, sum(terms, torch.zeros_like(raised))))
+    return divisor, [_mask((raised <= 0) | (term > 0), raised) for term in terms]
+
+
+def _with_lowered(given: Tensor, step: Step, raised: Tensor, relevance: Tensor) -> Tensor:
     """Relevance of the inputs, and that of negative outputs that nothing raises shared among what lowers them.
 
     Args:
         given: Relevance that the inputs have already, ``(N, *F)``.
         step: One use of the layer.
-        function: The layer without its bias.
+        raised: What raises each output, ``(N, *outputs)``.
         relevance: Of the outputs, ``(N, *outputs)``.
-        raised: What raises each output.
 
     Returns:
         The relevance of the inputs, ``(N, *F)``.
     """
-    left = relevance * ~_shareable(raised.detach())
-    if not left.any():
+    alone = step.once("alone", lambda: _mask((raised <= least_shared(raised)) & (step.result() < 0), relevance))
+    left = relevance * alone
+    if not left.any():  # under a ReLU
         return given
-    left = left * (step.result().detach() < 0)
-    inputs = step.inputs[0].detach().requires_grad_()
-    lowered = function(inputs)
-    return given + propagate_gradient(lowered, (inputs,), _divide(left, lowered.detach()))[0]
+    return given + step.once("lowered", lambda: _lowered(step, relevance)).of(left)[0]
 
 
-def _divide(relevance: Tensor, z: Tensor) -> Tensor:
-    """``R / z``; an output of 0 passes nothing on (LRP-0)."""
-    return torch.where(z == 0, 0.0, relevance / z)
+def _lowered(step: Step, relevance: Tensor) -> Shares:
+    """Every output without its bias."""
+    x = apart(step.inputs[0], relevance)
+    total = step.function(x) if step.affine is None else step.affine(x, step.affine.weight)
+    return Shares((x,), total, not_zero(total.detach()))
 
 
-def _share(relevance: Tensor, total: Tensor) -> Tensor:
-    """``R / total`` for a total of 0 or more; nothing where there is nothing to share among."""
-    total = total.detach()
-    return torch.where(_shareable(total), relevance / total, 0.0)
-
-
-def _shareable(total: Tensor) -> Tensor:
-    """Where a total can be divided by: a stabilizer would take relevance from small ones."""
-    return torch.gt(total, torch.finfo(total.dtype).tiny ** 0.5)
+def _mask(chosen: Tensor, relevance: Tensor) -> Tensor:
+    """1 where chosen, else 0: of numbers, which multiply faster than truth values."""
+    return chosen.to(relevance.dtype)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._inside import hooked_inside, named_tensors, without_hooks
-from captum_uq._trees import tree_map
+from captum_uq._trees import leaves, tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
+from captum_uq.samplers._of_no_draw import Hidden
 from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._rows import Rows
 
@@ -33,11 +34,14 @@ class FoldedWeights(AbstractContextManager[None]):
         every = dict(self._model.named_modules(remove_duplicate=False))
         drawn = {name for weights in self._draws for name in weights}
         self._rows.checked.meet(drawn)
-        for name, weights in _by_module(self._model, drawn).items():
-            module = every[name]
-            stacks = {key: self._stack(first, _tensor(module, key)) for key, first in weights.items()}
-            self._undo.callback(replace_forward(module, self._vectorised(module, stacks)))
-            self._undo.callback(self._rows.part_before(module))
+        with ExitStack() as undo:
+            for name, weights in _by_module(self._model, drawn).items():
+                module = every[name]
+                stacks = {key: self._stack(first, _tensor(module, key)) for key, first in weights.items()}
+                own = undo.enter_context(Hidden(module, stacks))
+                undo.callback(replace_forward(module, self._vectorised(module, stacks, own)))
+                undo.callback(self._rows.part_before(module))
+            self._undo = undo.pop_all()
 
     def __exit__(self, *exception: object) -> None:
         self._undo.close()
@@ -47,13 +51,10 @@ class FoldedWeights(AbstractContextManager[None]):
         own = like.detach()
         return torch.stack([weights.get(name, own).detach().to(own) for weights in self._draws])
 
-    def _vectorised(self, module: nn.Module, stacks: dict[str, Tensor]) -> Callable[[Forward], Forward]:
+    def _vectorised(self, module: nn.Module, stacks: dict[str, Tensor], own: Hidden) -> Callable[[Forward], Forward]:
         """A forward of the module for all draws, without its hooks: those stay around it."""
         bare = without_hooks(module)
         linear = module if type(module) is nn.Linear and _as_torch_runs_it(module, stacks) else None
-
-        def one(weights: dict[str, Tensor], args: Any, kwargs: Any) -> Any:
-            return torch.func.functional_call(bare, weights, args, kwargs)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             arguments = (args, kwargs)
@@ -64,14 +65,44 @@ class FoldedWeights(AbstractContextManager[None]):
             size, order = len(self._rows.draws), self._rows.order
             if not self._rows.checked.rows(arguments, size):
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
-            axes = tree_map(lambda leaf: 0 if leaf.shape[:1] == (size,) else None, arguments)
-            apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
             drawn = {name: order.of_draws(stack) for name, stack in stacks.items()}
+            apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
             if linear is not None and len(args) == 1:
                 return order.together(_linear(linear, drawn, apart[0][0]))
-            return tree_map(order.together, torch.vmap(one, in_dims=(0, *axes))(drawn, *apart))
+            with own.shown():
+                return tree_map(order.together, _for_each_draw(bare, drawn, arguments, apart))
 
         return lambda inner: forward
+
+
+def _for_each_draw(module: nn.Module, drawn: dict[str, Tensor], arguments: Any, apart: Any) -> Any:
+    """What a module gives for all draws, vectorised.
+
+    Args:
+        module: The module.
+        drawn: Its tensors in each draw, ``(D, *shape)``.
+        arguments: What it is called with, positional and by keyword.
+        apart: The same with the rows of each draw apart, ``(D, U, *row)``; what has no rows is as it was.
+
+    Returns:
+        A tree with leaves ``(D, U, *outputs)``.
+    """
+    pairs = list(zip(leaves(arguments), leaves(apart), strict=True))
+    rows, made = [parted for whole, parted in pairs if parted is not whole], list[Any]()
+
+    def one(weights: dict[str, Tensor], *own: Tensor) -> tuple[Tensor, ...]:
+        remaining, which = iter(own), iter(pairs)
+
+        def of_draw(leaf: Tensor) -> Tensor:
+            whole, parted = next(which)
+            return leaf if parted is whole else next(remaining)
+
+        args, kwargs = tree_map(of_draw, arguments)
+        made.append(torch.func.functional_call(module, weights, args, kwargs))
+        return tuple(leaves(made[-1]))
+
+    results = iter(torch.vmap(one)(drawn, *rows))
+    return tree_map(lambda _: next(results), made[-1])
 
 
 def _as_torch_runs_it(layer: nn.Linear, drawn: Iterable[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from captum_uq._layout import channels_last, moves
+from captum_uq._shared_graph import sharing
 from captum_uq._trees import leaves, tree_map
 from captum_uq.samplers._order import Order
 
@@ -71,16 +73,20 @@ class Prefix:
             self.own.append(own)
         return own
 
-    def saving(self) -> contextlib.AbstractContextManager[Any]:
-        """What a backward pass will need is kept with its channels last.
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """A forward whose first part the draws share.
 
-        The forward itself runs as its inputs lie, so that no unit falls on another side of 0 by rounding; backwards
-        there are only products and sums, faster so, and a prefix is passed backwards many times. Not for pictures of
-        one channel, whose gradients are faster otherwise (`captum_uq.execution.one_channel`).
+        What a backward pass will need of it is kept with its channels last. The forward itself runs as its inputs lie,
+        so that no unit falls on another side of 0 by rounding; backwards there are only products and sums, faster so,
+        and a prefix is passed backwards many times. Not for pictures of one channel, whose gradients are faster
+        otherwise (`captum_uq.execution.one_channel`).
         """
-        if not any(own.shape[1:2] != (1,) and moves(own) for own in self.own):
-            return contextlib.nullcontext()
-        return saved_tensors_hooks(self._saved, lambda saved: saved)
+        lies_otherwise = any(own.shape[1:2] != (1,) and moves(own) for own in self.own)
+        kept = saved_tensors_hooks(self._saved, lambda saved: saved) if lies_otherwise else contextlib.nullcontext()
+        many = len(self.order) > self.copies
+        with sharing(lambda: many and not self.passed), kept:
+            yield
 
     def _saved(self, saved: Tensor) -> Tensor:
         """What an operation of the prefix keeps: pictures, weights, the places of maxima.

@@ -86,7 +86,7 @@ class Rows:
             elif self._draws_per_product and order is not None:
                 self.checked.rows((args, kwargs), len(draws))
                 self._prefix, (args, kwargs) = Prefix.of(order, (args, kwargs), self._draws_per_product)
-            with contextlib.nullcontext() if self._prefix is None else self._prefix.saving():
+            with contextlib.nullcontext() if self._prefix is None else self._prefix.running():
                 yield args, kwargs
         finally:
             self.draws = self._prefix = None

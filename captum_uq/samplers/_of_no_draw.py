@@ -1,0 +1,94 @@
+"""The weights that a module has of its own while it runs with those of many draws: to compute with them is an error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_uq._inside import replace_tensors
+from captum_uq.samplers._prefix import CannotFoldError
+
+_WHAT_IT_IS = frozenset(
+    getattr(torch.Tensor, name).__get__
+    for name in ("shape", "dtype", "device", "layout", "ndim", "requires_grad", "is_cuda", "is_nested")
+) | {
+    *(torch.Tensor.size, torch.Tensor.dim, torch.Tensor.numel, torch.Tensor.is_floating_point),
+    *(torch.Tensor.is_complex, torch.Tensor.__len__, torch.Tensor.__hash__, torch.Tensor.__repr__),
+}
+
+
+class OfNoDraw(torch.Tensor):
+    """A tensor whose shape and kind may be asked for, and whose values may not."""
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Answer what does not depend on the values.
+
+        Raises:
+            CannotFoldError: It does.
+        """
+        if func not in _WHAT_IT_IS:
+            raise CannotFoldError("what reads weights that are drawn must meet those of one draw")
+        answered: Any = super()
+        return answered.__torch_function__(func, types, args, kwargs)
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Tensor:
+        """One that stands for a parameter or a buffer."""
+        return tensor.detach().requires_grad_(tensor.requires_grad).as_subclass(cls)
+
+
+class _StandIns(dict[str, Any]):
+    """A module's own tensors, of which some are looked up as `OfNoDraw`; walks over all of them see what there is."""
+
+    def __init__(self, own: dict[str, Any], names: Iterable[str], hidden: Callable[[], bool]) -> None:
+        super().__init__(own)
+        self._stand_ins = {name: OfNoDraw.of(own[name]) for name in names if own.get(name) is not None}
+        self._hidden = hidden
+
+    def __getitem__(self, name: str) -> Any:
+        return self._stand_ins[name] if name in self._stand_ins and self._hidden() else super().__getitem__(name)
+
+
+class Hidden(contextlib.AbstractContextManager["Hidden"]):
+    """Hides tensors of a module from whatever looks them up: hooks, rules of LRP, the forward of a module around it.
+
+    Args:
+        module: The module.
+        names: The tensors, by their names in it.
+    """
+
+    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
+        self._module, self._hidden, self._undo = module, True, contextlib.ExitStack()
+        self._inside: dict[str, list[str]] = {}
+        for name in names:
+            path, _, last = name.rpartition(".")
+            self._inside.setdefault(path, []).append(last)
+
+    def __enter__(self) -> Hidden:
+        with contextlib.ExitStack() as undo:
+            for path, names in self._inside.items():
+                undo.callback(replace_tensors(self._module.get_submodule(path), self._stand_ins(names)))
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._undo.close()
+
+    def _stand_ins(self, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda own: _StandIns(own, names, lambda: self._hidden)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """For the time of the module's own forward."""
+        self._hidden = False
+        try:
+            yield
+        finally:
+            self._hidden = True
