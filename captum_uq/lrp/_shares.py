@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captum_uq._layout import lying_as
+from captum_uq.lrp._affine import Affine, negative, positive
 from captum_uq.lrp.base import propagate_gradient
 
 TINY = 1e-12
@@ -40,6 +41,31 @@ def apart(value: Tensor, relevance: Tensor) -> Tensor:
     return lying_as(value.detach(), relevance).requires_grad_()
 
 
+def by_sign(
+    affine: Affine, x: Tensor, relevance: Tensor, weight: Tensor, bias: Tensor | None, for_negative: Tensor
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """A layer with one weight for its positive inputs and another for its negative ones.
+
+    Args:
+        affine: The layer.
+        x: Its input, ``(N, *F)``.
+        relevance: Of its output, ``(N, *outputs)``.
+        weight: For what is positive, with this bias.
+        bias: None for no bias.
+        for_negative: The weight for what is negative.
+
+    Returns:
+        The positive and the negative part as leaves, the second only where there is one, and the output.
+    """
+    inputs: tuple[Tensor, ...] = (apart(positive(x.detach()), relevance),)
+    total = affine(inputs[0], weight, bias)
+    low = negative(x.detach())
+    if not low.any():  # after a ReLU: half the work
+        return inputs, total
+    inputs = (*inputs, apart(low, relevance))
+    return inputs, total + affine(inputs[1], for_negative)
+
+
 def stabilized(z: Tensor, epsilon: float | Tensor) -> Tensor:
     """``z + epsilon sign(z)`` with ``sign(0) = 1`` (Bach et al. 2015, eq. 58), by signs: CPUs have vectors for them."""
     return z.sign().add_(0.5).sign_().mul_(epsilon).add_(z)
@@ -58,3 +84,8 @@ def above(total: Tensor, least: float) -> Tensor:
 def least_shared(total: Tensor) -> float:
     """What a total of terms of 0 or more must be above to be divided by: a stabilizer would take from small ones."""
     return float(torch.finfo(total.dtype).tiny ** 0.5)
+
+
+def mask(chosen: Tensor, relevance: Tensor) -> Tensor:
+    """1 where chosen, else 0: of numbers, which multiply faster than truth values."""
+    return chosen.to(relevance.dtype)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from captum_uq._layout import lying_as
 from captum_uq.lrp._affine import Affine, negative, positive
-from captum_uq.lrp._shares import TINY, Shares, above, apart, least_shared, not_zero, stabilized
+from captum_uq.lrp._shares import TINY, Shares, above, apart, by_sign, least_shared, mask, not_zero, stabilized
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule, propagate_gradient
 
@@ -118,7 +118,7 @@ class ZPlusRule(LayerRule):
             total = step.function(*inputs)
         else:
             weight = step.affine.weight
-            inputs, total = _signs(step, step.affine, relevance, positive(weight), None, negative(weight))
+            inputs, total = by_sign(step.affine, step.inputs[0], relevance, positive(weight), None, negative(weight))
         return Shares(inputs, total, above(total.detach(), least_shared(total)))
 
     def __repr__(self) -> str:
@@ -153,28 +153,28 @@ class GammaRule(LayerRule):
 
     def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
         """Relevance of the inputs."""
-        affine = require_affine(step, self)
         if not self.signed:
-            return step.once("all", lambda: self._of_any_sign(step, affine, relevance)).of(relevance)
-        given = step.once("raised", lambda: self._of_sign(step, affine, relevance, 1)).of(relevance)
-        lowered = relevance * step.once("negative", lambda: _mask(step.result() < 0, relevance))
+            return step.once("all", lambda: self._of_any_sign(step, relevance)).of(relevance)
+        z = step.result().detach()
+        given = step.once("raised", lambda: self._of_sign(step, z, relevance, 1)).of(relevance)
+        lowered = relevance * step.once("negative", lambda: mask(z < 0, relevance))
         if lowered.any():  # not under a ReLU: half the work
-            more = step.once("lowered", lambda: self._of_sign(step, affine, relevance, -1)).of(lowered)
-            given = (*given, *more)
+            given = (*given, *step.once("lowered", lambda: self._of_sign(step, z, relevance, -1)).of(lowered))
         return (sum(given[1:], given[0]),)
 
-    def _of_any_sign(self, step: Step, affine: Affine, relevance: Tensor) -> Shares:
+    def _of_any_sign(self, step: Step, relevance: Tensor) -> Shares:
         """Every output."""
-        x = apart(step.inputs[0], relevance)
-        z = affine(x, self._favour(affine.weight, 1), self._bias(affine.bias, 1))
-        return Shares((x,), z, not_zero(stabilized(z.detach(), TINY)))
+        affine, x = require_affine(step, self), apart(step.inputs[0], relevance)
+        total = affine(x, self._favour(affine.weight, 1), self._bias(affine.bias, 1))
+        return Shares((x,), total, not_zero(stabilized(total.detach(), TINY)))
 
-    def _of_sign(self, step: Step, affine: Affine, relevance: Tensor, sign: int) -> Shares:
+    def _of_sign(self, step: Step, z: Tensor, relevance: Tensor, sign: int) -> Shares:
         """Outputs of one sign, to which contributions of this sign count more."""
+        affine = require_affine(step, self)
         favoured, other = (self._favour(affine.weight, each) for each in (sign, -sign))
-        inputs, z = _signs(step, affine, relevance, favoured, self._bias(affine.bias, sign), other)
-        divisor = not_zero(stabilized(z.detach(), TINY))
-        return Shares(inputs, z, divisor.masked_fill_(step.result().detach() * sign <= 0, math.inf))
+        inputs, total = by_sign(affine, step.inputs[0], relevance, favoured, self._bias(affine.bias, sign), other)
+        divisor = not_zero(stabilized(total.detach(), TINY))
+        return Shares(inputs, total, divisor.masked_fill_(z * sign <= 0, math.inf))
 
     def _favour(self, weight: Tensor, sign: int) -> Tensor:
         return weight + self.gamma * (positive(weight) if sign > 0 else negative(weight))
@@ -186,20 +186,6 @@ class GammaRule(LayerRule):
 
     def __repr__(self) -> str:
         return f"GammaRule({self.gamma:g}, bias={self.bias!r}{', signed=True' if self.signed else ''})"
-
-
-def _signs(
-    step: Step, affine: Affine, relevance: Tensor, weight: Tensor, bias: Tensor | None, for_negative: Tensor
-) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The positive and the negative part of a layer's input as leaves, and its output for a weight of each of them."""
-    x = step.inputs[0].detach()
-    inputs: tuple[Tensor, ...] = (apart(positive(x), relevance),)
-    total = affine(inputs[0], weight, bias)
-    low = negative(x)
-    if not low.any():  # after a ReLU: half the work
-        return inputs, total
-    inputs = (*inputs, apart(low, relevance))
-    return inputs, total + affine(inputs[1], for_negative)
 
 
 def _share_by_terms(step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
@@ -218,7 +204,7 @@ def _terms(step: Step) -> tuple[Tensor, list[Tensor]]:
     ]
     raised = sum(map(positive, terms), torch.zeros_like(terms[0]))
     divisor = not_zero(torch.where(raised > 0, raised, sum(terms, torch.zeros_like(raised))))
-    return divisor, [_mask((raised <= 0) | (term > 0), raised) for term in terms]
+    return divisor, [mask((raised <= 0) | (term > 0), raised) for term in terms]
 
 
 def _with_lowered(given: Tensor, step: Step, raised: Tensor, relevance: Tensor) -> Tensor:
@@ -233,10 +219,10 @@ def _with_lowered(given: Tensor, step: Step, raised: Tensor, relevance: Tensor) 
     Returns:
         The relevance of the inputs, ``(N, *F)``.
     """
-    alone = step.once("alone", lambda: _mask((raised <= least_shared(raised)) & (step.result() < 0), relevance))
-    left = relevance * alone
+    left = relevance * step.once("left", lambda: mask(raised <= least_shared(raised), relevance))
     if not left.any():  # under a ReLU
         return given
+    left = left * step.once("negative", lambda: mask(step.result() < 0, relevance))
     return given + step.once("lowered", lambda: _lowered(step, relevance)).of(left)[0]
 
 
@@ -245,8 +231,3 @@ def _lowered(step: Step, relevance: Tensor) -> Shares:
     x = apart(step.inputs[0], relevance)
     total = step.function(x) if step.affine is None else step.affine(x, step.affine.weight)
     return Shares((x,), total, not_zero(total.detach()))
-
-
-def _mask(chosen: Tensor, relevance: Tensor) -> Tensor:
-    """1 where chosen, else 0: of numbers, which multiply faster than truth values."""
-    return chosen.to(relevance.dtype)

@@ -87,17 +87,12 @@ def _for_each_draw(module: nn.Module, drawn: dict[str, Tensor], arguments: Any, 
     Returns:
         A tree with leaves ``(D, U, *outputs)``.
     """
-    pairs = list(zip(leaves(arguments), leaves(apart), strict=True))
+    pairs = zip(leaves(arguments), leaves(apart), strict=True)
     rows, made = [parted for whole, parted in pairs if parted is not whole], list[Any]()
 
     def one(weights: dict[str, Tensor], *own: Tensor) -> tuple[Tensor, ...]:
-        remaining, which = iter(own), iter(pairs)
-
-        def of_draw(leaf: Tensor) -> Tensor:
-            whole, parted = next(which)
-            return leaf if parted is whole else next(remaining)
-
-        args, kwargs = tree_map(of_draw, arguments)
+        of_draw = iter(own)
+        args, kwargs = tree_map(lambda whole, parted: whole if parted is whole else next(of_draw), arguments, apart)
         made.append(torch.func.functional_call(module, weights, args, kwargs))
         return tuple(leaves(made[-1]))
 

@@ -17,7 +17,7 @@ _WHAT_IT_IS = frozenset(
     for name in ("shape", "dtype", "device", "layout", "ndim", "requires_grad", "is_cuda", "is_nested")
 ) | {
     *(torch.Tensor.size, torch.Tensor.dim, torch.Tensor.numel, torch.Tensor.is_floating_point),
-    *(torch.Tensor.is_complex, torch.Tensor.__len__, torch.Tensor.__hash__, torch.Tensor.__repr__),
+    *(torch.Tensor.is_complex, torch.Tensor.__len__),
 }
 
 

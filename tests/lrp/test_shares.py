@@ -106,6 +106,18 @@ def test_a_use_of_one_draw_keeps_nothing(name: str) -> None:
     assert not step._known
 
 
+@pytest.mark.parametrize(
+    ("name", "forwards"), [("epsilon", 1), ("z+", 2), ("gamma", 1), ("gamma, signed", 3), ("epsilon, relative", 1)]
+)
+def test_a_use_of_one_draw_runs_a_folded_layer_once_for_each_sum(name: str, forwards: int) -> None:
+    """Where no relevance is lowered: positive and negative inputs apart, and the output where its sign counts."""
+    step = made(folded, shared=False)
+    relevance = torch.zeros_like(relevances(step)[0])
+    with Forwards() as counted:
+        CASES[name][0]().relevance(step, relevance)
+    assert counted.count["convolution"] == forwards
+
+
 def test_a_road_that_shares_runs_layers_no_more_often_for_more_draws() -> None:
     torch.manual_seed(0)
     features = (nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Flatten())
@@ -154,4 +166,5 @@ def test_a_number_that_is_none_is_not_hidden(name: str) -> None:
     with torch.no_grad():
         step.inputs[0][0, 0, 0, 0] = torch.nan
     step = dataclasses.replace(step, output=None)
-    assert make_rule().relevance(step, relevances(step)[0])[0].isnan().any()
+    neighbour = make_rule().relevance(step, relevances(step)[0])[0][0, 0, 0, 1]  # has outputs with it in common
+    assert neighbour.isnan()
