@@ -13,7 +13,7 @@ _MEMORY = 2**30
 """Bytes that the draws that run at once may take."""
 
 _CACHE = {"cpu": 2**24}
-"""Bytes of activations from which a larger batch of folded draws is slower, since it leaves the cache."""
+"""Bytes of activations, or of drawn weights, from which more folded draws at once are slower: they leave the cache."""
 
 _OWN, _DRAWS = {"cpu": 2**26}, 100
 """The same for what comes after the draws part, for so many draws: more of them take no more than `_CACHE`, so that the
@@ -25,7 +25,7 @@ _SHARING = 5
 _PRODUCT = {"cpu": 2**22}
 """The same for the part that draws share, which they pass backwards together."""
 
-_ROWS, _ROWS_CACHE = 10, {"cpu": 2**25}
+_ROWS, _ROWS_CACHE = 8, {"cpu": 2**26}
 """So many rows are passed backwards together even where they leave the cache, up to these bytes: what an operation
 takes whatever its rows, such as laying out the weights of a convolution, is then theirs together."""
 
@@ -87,13 +87,13 @@ def sizes(work: Work, share: bool, asked: Asked, job: Job) -> Sizes:
     arguments = list(leaves(job.call.forward_arguments))
     device = arguments[0].device.type
     row = sum(leaf.nbytes for leaf in arguments) / max(1, arguments[0].shape[0])
-    own = work.bytes - work.shared_bytes
-    fits = _draws(_MEMORY, asked.largest * (4 * row + 2 * own) + asked.held * row)
+    own, drawn = work.bytes - work.shared_bytes, work.drawn_bytes
+    fits = _draws(_MEMORY, asked.largest * (4 * row + 2 * own) + asked.held * row + 2 * drawn)  # drawn, and stacked
     if asked.roots:
         fits = min(fits, _draws(_ROOTS, asked.roots))
     cached = _draws(_CACHE.get(device, _MEMORY), asked.usual * own)
     if not share:
-        return Sizes(fits, min(fits, cached), 0)
+        return Sizes(fits, min(fits, cached, _draws(_CACHE.get(device, _MEMORY), drawn)), 0)
     cached = min(_draws(_OWN.get(device, _MEMORY), asked.usual * own), max(cached, _DRAWS))
     return Sizes(fits, min(fits, cached), _draws_per_product(work.shared_bytes, asked.usual, device))
 

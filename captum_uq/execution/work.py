@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from captum_uq._inside import named_tensors
 from captum_uq._rng import isolated
 from captum_uq._trees import batch_size, first_row, leaves, tree_map
 from captum_uq.execution.fold import folded
@@ -24,12 +25,14 @@ class Work(NamedTuple):
         shared: Those before the draws part.
         bytes: Size of all activations of a forward.
         shared_bytes: Of those before the draws part.
+        drawn_bytes: Size of the weights that each draw has of its own.
     """
 
     operations: int
     shared: int
     bytes: int
     shared_bytes: int
+    drawn_bytes: int = 0
 
 
 def forward_work(job: Job, share: bool) -> Work:
@@ -47,12 +50,15 @@ def forward_work(job: Job, share: bool) -> Work:
     """  # noqa: DOC502 -- raised by the helpers
     arguments = tree_map(_fresh, first_row(job.call.forward_arguments))
     shared: list[tuple[int, int]] = []
-    counter, memory = FlopCounterMode(display=False), _Bytes()
+    assert job.model is not None
+    own = named_tensors(job.model)
+    counter, memory = FlopCounterMode(display=False), _Bytes(tensor for _, tensor in own)
     with isolated(), torch.enable_grad(), folded(job, (0,), int(share)) as rows, memory, counter:
         rows.when_parted = lambda: shared.append((counter.get_total_flops(), memory.total))
         job.call.method.forward_func(*arguments, torch.zeros(1, dtype=torch.int64, device=arguments[0].device))
         before, size = shared[0] if shared else (0, 0)
-        return Work(counter.get_total_flops(), before, memory.total, size)
+        drawn = sum(tensor.nbytes for name, tensor in own if name in rows.checked.drawn)
+        return Work(counter.get_total_flops(), before, memory.total, size, drawn)
 
 
 def _fresh(leaf: Tensor) -> Tensor:
@@ -60,18 +66,24 @@ def _fresh(leaf: Tensor) -> Tensor:
 
 
 class _Bytes(TorchDispatchMode):
-    """Adds up the size of what every operation makes; views take none."""
+    """Adds up the size of what every operation makes of activations; views take none.
 
-    def __init__(self) -> None:
+    Args:
+        weights: Of the network. Copies of them are no more for more rows.
+    """
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.total = 0
+        self._weights = {weight.untyped_storage().data_ptr() for weight in weights}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         given = {leaf.untyped_storage().data_ptr() for leaf in leaves((args, kwargs or {}))}
-        self.total += sum(leaf.nbytes for leaf in leaves(result) if leaf.untyped_storage().data_ptr() not in given)
+        if not given or given - self._weights:
+            self.total += sum(leaf.nbytes for leaf in leaves(result) if leaf.untyped_storage().data_ptr() not in given)
         return result
 
 

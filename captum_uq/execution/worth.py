@@ -39,11 +39,10 @@ def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout
     if not share and work.operations * rows > _LARGE.get(device, 1e12):
         return "the network is large: its arithmetic takes the time"
     mostly_shared = share and work.shared >= 0.5 * work.operations
-    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, job, layout))
+    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, work, layout))
     return "too few draws fit one batch" if few and not mostly_shared else ""
 
 
-def _least_folded(rows: int, job: Job, layout: bool) -> int:
+def _least_folded(rows: int, work: Work, layout: bool) -> int:
     """How many draws that share nothing must fit one eval."""
-    own_weights = layout and job.bound.weights(0, job.seed or 0) is not None
-    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if own_weights else _TOGETHER
+    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if layout and work.drawn_bytes else _TOGETHER

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from captum_uq.samplers._of_no_draw import OfNoDraw
+from captum_uq.samplers._order import Order
+
+Change = Callable[[Tensor], Tensor]
+"""What a rule makes of a weight or a bias."""
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -20,48 +26,59 @@ _TRANSPOSED_FUNCTIONS: tuple[Any, ...] = (F.conv_transpose1d, F.conv_transpose2d
 
 @dataclass(frozen=True)
 class Affine:
-    """A layer ``z = W x + b`` at the weight and bias it has when they are asked for.
+    """A layer ``z = W x + b`` at the weight and bias it has when it is called; of many draws, each row's own.
 
     Attributes:
         module: A layer of a type in `AFFINE`.
         size: Spatial shape of the output, which a transposed convolution leaves open.
+        order: How the rows of the draws lie, where weights are drawn.
         changed: Another weight and bias than the layer's own.
     """
 
     module: nn.Module
     size: tuple[int, ...]
+    order: Order | None = None
     changed: tuple[Tensor, Tensor | None] | None = None
 
-    @property
-    def weight(self) -> Tensor:
-        """``W``, in the layer's own layout."""
-        return self.changed[0] if self.changed else self._own("weight")
-
-    @property
-    def bias(self) -> Tensor | None:
-        """``b``, shape ``(outputs,)``, or None."""
-        if self.changed:
-            return self.changed[1]
-        return None if self.module.bias is None else self._own("bias")
-
-    def _own(self, name: str) -> Tensor:
-        """Of the layer; read where a rule needs it, since it may be of no draw."""
-        tensor: Tensor = getattr(self.module, name)
-        return tensor.detach()
-
-    def __call__(self, inputs: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """The layer's output; with a weight given, for this weight and bias.
+    def __call__(self, inputs: Tensor, weight: Change | None = None, bias: Change | None = None) -> Tensor:
+        """The layer's output; with a change, for another weight and bias.
 
         Args:
             inputs: Shape ``(N, *F)``.
-            weight: In place of the layer's own weight **and bias**.
-            bias: With ``weight``; None for no bias.
+            weight: What is made of the weight, in the layer's own layout, before it is used.
+            bias: What is made of the bias, shape ``(outputs,)``, where there is one; with ``weight`` alone there is
+                no bias.
 
         Returns:
             The output, shape ``(N, *outputs)``.
         """
-        if weight is None:
-            weight, bias = self.weight, self.bias
+        change, change_bias = (unchanged, unchanged) if weight is None else (weight, bias)
+
+        def run(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return self._run(inputs, change(weight), None if change_bias is None or bias is None else change_bias(bias))
+
+        own, own_bias = self._weight_and_bias()
+        if self.order is None:
+            return run(inputs, own, own_bias)
+        drawn = (0, 0 if own.dim() > self._dims else None, 0 if own_bias is not None and own_bias.dim() > 1 else None)
+        result: Tensor = torch.vmap(run, drawn)(self.order.apart(inputs), own, own_bias)
+        return self.order.together(result)
+
+    @property
+    def _dims(self) -> int:
+        """Of a weight of one draw."""
+        weight: Any = self.module.weight
+        return int(weight.dim())
+
+    def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
+        """Of all draws ``(D, *shape)`` where they are drawn; read where a rule needs them."""
+        if self.changed:
+            return self.changed
+        weight = own_tensor(self.module, "weight", self.order)
+        assert weight is not None  # as every layer of `AFFINE`
+        return weight, own_tensor(self.module, "bias", self.order)
+
+    def _run(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.module, TRANSPOSED):
             return self._transposed(self.module, inputs, weight, bias)
         if isinstance(self.module, CONVOLUTIONS):
@@ -80,17 +97,26 @@ class Affine:
         output: Tensor = _TRANSPOSED_FUNCTIONS[dims - 1](inputs, weight, bias, stride, padding, extra, groups, dilation)
         return output
 
-    def scaled(self, scale: Tensor, shift: Tensor) -> Affine:
-        """The layer followed by ``scale * z + shift``, one number for each output, as one layer."""
-        weight = self.weight
+    def scaled(self, scale: Tensor, shift: Tensor, order: Order | None = None) -> Affine:
+        """The layer followed by ``scale * z + shift``, as one layer.
+
+        Args:
+            scale: One number for each output, shape ``(outputs,)``; of many draws ``(D, outputs)``.
+            shift: The same.
+            order: How the rows of the draws lie, where these are drawn.
+
+        Returns:
+            The one layer.
+        """
+        (weight, bias), dims = self._weight_and_bias(), self._dims
         if isinstance(self.module, TRANSPOSED):
             groups = int(self.module.groups)
-            by_group = weight.reshape(groups, -1, *weight.shape[1:]) * _by_channel(scale.reshape(groups, 1, -1), weight)
-            weight = by_group.reshape(weight.shape)
+            by_group = _by_channel(scale.unflatten(-1, (groups, 1, -1)), dims - 2)
+            weight = (weight.unflatten(-dims, (groups, -1)) * by_group).flatten(-dims - 1, -dims)
         else:
-            weight = weight * scale.reshape(-1, *[1] * (weight.dim() - 1))
-        bias = shift if self.bias is None else self.bias * scale + shift
-        return Affine(self.module, self.size, (weight, bias))
+            weight = weight * _by_channel(scale, dims - 1)
+        bias = shift if bias is None else bias * scale + shift
+        return Affine(self.module, self.size, self.order or order, (weight, bias))
 
 
 def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
@@ -106,7 +132,21 @@ def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
     if not is_affine(module):
         return None
     size = tuple(output.shape[2:]) if output.dim() == module.weight.dim() else tuple(output.shape[1:])
-    return Affine(module, size)
+    return Affine(module, size, order_of(module, "weight", "bias"))
+
+
+def order_of(module: nn.Module, *names: str) -> Order | None:
+    """How the rows of the draws lie in the forward under way, where a tensor of a module is drawn; else None."""
+    tensors = (getattr(module, name) for name in names)
+    return next((tensor.under_way() for tensor in tensors if isinstance(tensor, OfNoDraw)), None)
+
+
+def own_tensor(module: nn.Module, name: str, order: Order | None) -> Tensor | None:
+    """A tensor of a module outside any graph; where it is drawn, of all draws of a forward, ``(D, *shape)``."""
+    tensor = getattr(module, name)
+    if isinstance(tensor, OfNoDraw) and order is not None:
+        return order.of_draws(tensor.of_draws())
+    return None if tensor is None else tensor.detach()
 
 
 def is_affine(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
@@ -114,8 +154,9 @@ def is_affine(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
     return isinstance(module, AFFINE)
 
 
-def _by_channel(scale: Tensor, weight: Tensor) -> Tensor:
-    return scale.reshape(*scale.shape, *[1] * (weight.dim() - 2))
+def _by_channel(scale: Tensor, dims: int) -> Tensor:
+    """A number for each output, with so many dimensions behind it."""
+    return scale.reshape(*scale.shape, *[1] * dims)
 
 
 def _spread(value: int | Sequence[int] | str, dims: int) -> list[int]:
@@ -130,3 +171,8 @@ def positive(tensor: Tensor) -> Tensor:
 def negative(tensor: Tensor) -> Tensor:
     """The negative part, negative numbers or 0."""
     return torch.clamp(tensor, max=0)
+
+
+def unchanged(tensor: Tensor) -> Tensor:
+    """The tensor."""
+    return tensor

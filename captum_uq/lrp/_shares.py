@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captum_uq._layout import lying_as
-from captum_uq.lrp._affine import Affine, negative, positive
+from captum_uq.lrp._affine import Affine, Change, negative, positive
 from captum_uq.lrp.base import propagate_gradient
 
 TINY = 1e-12
@@ -42,7 +42,7 @@ def apart(value: Tensor, relevance: Tensor) -> Tensor:
 
 
 def by_sign(
-    affine: Affine, x: Tensor, relevance: Tensor, weight: Tensor, bias: Tensor | None, for_negative: Tensor
+    affine: Affine, x: Tensor, relevance: Tensor, weight: Change, bias: Change | None, for_negative: Change
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """A layer with one weight for its positive inputs and another for its negative ones.
 
@@ -50,9 +50,9 @@ def by_sign(
         affine: The layer.
         x: Its input, ``(N, *F)``.
         relevance: Of its output, ``(N, *outputs)``.
-        weight: For what is positive, with this bias.
+        weight: What is made of the layer's for what is positive, with a bias made by the next.
         bias: None for no bias.
-        for_negative: The weight for what is negative.
+        for_negative: What is made of the weight for what is negative.
 
     Returns:
         The positive and the negative part as leaves, the second only where there is one, and the output.

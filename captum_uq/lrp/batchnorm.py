@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_uq.lrp._affine import order_of, own_tensor
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import producer_of
 from captum_uq.lrp.passing import PassRule
+from captum_uq.samplers._order import Order
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -34,13 +36,14 @@ class BatchNormRule(PassRule):
             ValueError: The normalisation depends on the batch.
         """  # noqa: DOC502
         assert step.module is not None  # a BatchNorm is a module
-        scale, shift = scale_and_shift(step.module)
+        order = order_of(step.module, "weight", "bias", "running_mean", "running_var")
+        scale, shift = scale_and_shift(step.module, order)
         producer = producer_of(inputs[0])
         if producer is None:
             return super().connect(step, inputs, value)
         rule, before, sources, _ = producer
         assert before.affine is not None  # only such steps leave a producer
-        folded = before.folded(before.affine.scaled(scale, shift))
+        folded = before.folded(before.affine.scaled(scale, shift, order))
         output = rule.connect(folded, sources, step.result())
         output.register_hook(self._record)
         return output
@@ -53,11 +56,12 @@ class BatchNormRule(PassRule):
         return "BatchNormRule()"
 
 
-def scale_and_shift(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """``s`` and ``t`` of a BatchNorm, shape ``(C,)`` each.
+def scale_and_shift(module: nn.Module, order: Order | None = None) -> tuple[Tensor, Tensor]:
+    """``s`` and ``t`` of a BatchNorm, shape ``(C,)`` each; where it is drawn ``(D, C)``.
 
     Args:
         module: The BatchNorm.
+        order: How the rows of the draws lie, where it is drawn.
 
     Returns:
         ``s = weight / sqrt(var + eps)`` and ``t = bias - s mean``.
@@ -65,16 +69,15 @@ def scale_and_shift(module: nn.Module) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: It uses the statistics of the batch.
     """
-    mean: Any = getattr(module, "running_mean", None)
-    variance: Any = getattr(module, "running_var", None)
+    mean, variance = (own_tensor(module, name, order) for name in ("running_mean", "running_var"))
     if module.training or mean is None or variance is None:
         raise ValueError(
             f"LRP takes BatchNorm for the linear map it is in eval mode, and {type(module).__name__} uses the "
             "statistics of the batch, which mixes the examples. Call model.eval(), or keep running statistics."
         )
-    scale = torch.rsqrt(variance + module.eps)
-    weight: Any = module.weight
-    bias: Any = module.bias
-    scale = scale if weight is None else scale * weight.detach()
+    eps: Any = module.eps
+    scale = torch.rsqrt(variance + eps)
+    weight, bias = (own_tensor(module, name, order) for name in ("weight", "bias"))
+    scale = scale if weight is None else scale * weight
     shift = -mean * scale
-    return scale, shift if bias is None else shift + bias.detach()
+    return scale, shift if bias is None else shift + bias

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from captum_uq.lrp._affine import negative, positive
+from captum_uq.lrp._affine import negative, positive, unchanged
 from captum_uq.lrp._shares import TINY, Shares, above, apart
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule
@@ -48,8 +48,7 @@ class BoxRule(LayerRule):
         affine, x = require_affine(step, self), apart(step.inputs[0], relevance)
         low, high = (self._bound(bound, x, step.name) for bound in (self.low, self.high))
         self._check(x.detach(), low, high, step.name)
-        z = affine(x, affine.weight)
-        z = z - affine(low, positive(affine.weight)) - affine(high, negative(affine.weight))
+        z = affine(x, unchanged) - affine(low, positive) - affine(high, negative)
         # nothing where there is nothing to share among but what is left of a difference
         return Shares((x, low, high), z, above(z.detach(), 0).add_(TINY))
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from captum_uq._layout import lying_as
-from captum_uq.lrp._affine import Affine, negative, positive
+from captum_uq.lrp._affine import Affine, Change, negative, positive, unchanged
 from captum_uq.lrp._shares import TINY, Shares, above, apart, by_sign, least_shared, mask, not_zero, stabilized
 from captum_uq.lrp._step import Step
 from captum_uq.lrp.base import LayerRule, propagate_gradient
@@ -117,8 +117,7 @@ class ZPlusRule(LayerRule):
             inputs: tuple[Tensor, ...] = (apart(positive(step.inputs[0]), relevance),)
             total = step.function(*inputs)
         else:
-            weight = step.affine.weight
-            inputs, total = by_sign(step.affine, step.inputs[0], relevance, positive(weight), None, negative(weight))
+            inputs, total = by_sign(step.affine, step.inputs[0], relevance, positive, None, negative)
         return Shares(inputs, total, above(total.detach(), least_shared(total)))
 
     def __repr__(self) -> str:
@@ -165,24 +164,23 @@ class GammaRule(LayerRule):
     def _of_any_sign(self, step: Step, relevance: Tensor) -> Shares:
         """Every output."""
         affine, x = require_affine(step, self), apart(step.inputs[0], relevance)
-        total = affine(x, self._favour(affine.weight, 1), self._bias(affine.bias, 1))
+        total = affine(x, self._favouring(1), self._of_bias(1))
         return Shares((x,), total, not_zero(stabilized(total.detach(), TINY)))
 
     def _of_sign(self, step: Step, z: Tensor, relevance: Tensor, sign: int) -> Shares:
         """Outputs of one sign, to which contributions of this sign count more."""
         affine = require_affine(step, self)
-        favoured, other = (self._favour(affine.weight, each) for each in (sign, -sign))
-        inputs, total = by_sign(affine, step.inputs[0], relevance, favoured, self._bias(affine.bias, sign), other)
+        favoured, other = self._favouring(sign), self._favouring(-sign)
+        inputs, total = by_sign(affine, step.inputs[0], relevance, favoured, self._of_bias(sign), other)
         divisor = not_zero(stabilized(total.detach(), TINY))
         return Shares(inputs, total, divisor.masked_fill_(z * sign <= 0, math.inf))
 
-    def _favour(self, weight: Tensor, sign: int) -> Tensor:
-        return weight + self.gamma * (positive(weight) if sign > 0 else negative(weight))
+    def _favouring(self, sign: int) -> Change:
+        part = positive if sign > 0 else negative
+        return lambda weight: weight + self.gamma * part(weight)
 
-    def _bias(self, bias: Tensor | None, sign: int) -> Tensor | None:
-        if bias is None or self.bias == "zero":
-            return None
-        return bias if self.bias == "kept" else self._favour(bias, sign)
+    def _of_bias(self, sign: int) -> Change | None:
+        return {"scaled": self._favouring(sign), "kept": unchanged, "zero": None}[self.bias]
 
     def __repr__(self) -> str:
         return f"GammaRule({self.gamma:g}, bias={self.bias!r}{', signed=True' if self.signed else ''})"
@@ -229,5 +227,5 @@ def _with_lowered(given: Tensor, step: Step, raised: Tensor, relevance: Tensor) 
 def _lowered(step: Step, relevance: Tensor) -> Shares:
     """Every output without its bias."""
     x = apart(step.inputs[0], relevance)
-    total = step.function(x) if step.affine is None else step.affine(x, step.affine.weight)
+    total = step.function(x) if step.affine is None else step.affine(x, unchanged)
     return Shares((x,), total, not_zero(total.detach()))

@@ -1,4 +1,4 @@
-"""Many draws of weights at once: the modules whose weights are drawn run for all draws in one vectorised call."""
+"""Many draws of weights at once: the modules whose weights are drawn run for all draws."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from captum_uq._inside import hooked_inside, named_tensors, without_hooks
 from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._drawn_tensors import DrawnTensors
 from captum_uq.samplers._forward import Forward, replace_forward
 from captum_uq.samplers._of_no_draw import Hidden
+from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._rows import Rows
 
@@ -32,55 +34,61 @@ class FoldedWeights(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         every = dict(self._model.named_modules(remove_duplicate=False))
-        drawn = {name for weights in self._draws for name in weights}
-        self._rows.checked.meet(drawn)
+        names = {name for weights in self._draws for name in weights}
+        self._rows.checked.meet(names)
         with ExitStack() as undo:
-            for name, weights in _by_module(self._model, drawn).items():
+            for name, weights in _by_module(self._model, names).items():
                 module = every[name]
-                stacks = {key: self._stack(first, _tensor(module, key)) for key, first in weights.items()}
-                own = undo.enter_context(Hidden(module, stacks))
-                undo.callback(replace_forward(module, self._vectorised(module, stacks, own)))
+                own = {key: (first, _tensor(module, key).detach()) for key, first in weights.items()}
+                drawn = DrawnTensors(self._draws, own)
+                hidden = undo.enter_context(Hidden(module, own, drawn.stack, self._under_way))
+                undo.callback(replace_forward(module, self._for_all_draws(module, drawn, hidden)))
                 undo.callback(self._rows.part_before(module))
             self._undo = undo.pop_all()
 
     def __exit__(self, *exception: object) -> None:
         self._undo.close()
 
-    def _stack(self, name: str, like: Tensor) -> Tensor:
-        """The values of one tensor in every draw, ``(D, *shape)``."""
-        own = like.detach()
-        return torch.stack([weights.get(name, own).detach().to(own) for weights in self._draws])
+    def _under_way(self) -> Order:
+        """How the rows of the draws lie in the forward under way.
 
-    def _vectorised(self, module: nn.Module, stacks: dict[str, Tensor], own: Hidden) -> Callable[[Forward], Forward]:
+        Raises:
+            CannotFoldError: There is none, or its draws have different numbers of rows.
+        """
+        if self._rows.draws is None:
+            raise CannotFoldError("a module with drawn weights runs outside the network's forward")
+        return self._rows.order
+
+    def _for_all_draws(self, module: nn.Module, drawn: DrawnTensors, own: Hidden) -> Callable[[Forward], Forward]:
         """A forward of the module for all draws, without its hooks: those stay around it."""
         bare = without_hooks(module)
-        linear = module if type(module) is nn.Linear and _as_torch_runs_it(module, stacks) else None
+        linear = module if type(module) is nn.Linear and _as_torch_runs_it(module, drawn.names) else None
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             arguments = (args, kwargs)
-            if self._rows.draws is None:
-                raise CannotFoldError("a module with drawn weights runs outside the network's forward")
+            order = self._under_way()
             if hooked_inside(module):
                 raise CannotFoldError("a hook inside a module with weights of its own would see no tensors of one draw")
-            size, order = len(self._rows.draws), self._rows.order
+            size = order.rows.numel()
             if not self._rows.checked.rows(arguments, size):
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
-            drawn = {name: order.of_draws(stack) for name, stack in stacks.items()}
             apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
-            if linear is not None and len(args) == 1:
-                return order.together(_linear(linear, drawn, apart[0][0]))
+            stacks = drawn.of(order) if linear is not None and len(args) == 1 else None
+            if linear is not None and stacks is not None:
+                return order.together(_linear(linear, stacks, apart[0][0]))
             with own.shown():
-                return tree_map(order.together, _for_each_draw(bare, drawn, arguments, apart))
+                return tree_map(order.together, _for_each_draw(bare, drawn, order, arguments, apart))
 
         return lambda inner: forward
 
 
-def _for_each_draw(module: nn.Module, drawn: dict[str, Tensor], arguments: Any, apart: Any) -> Any:
-    """What a module gives for all draws, vectorised.
+def _for_each_draw(module: nn.Module, drawn: DrawnTensors, order: Order, arguments: Any, apart: Any) -> Any:
+    """What a module gives for all draws.
 
     Args:
         module: The module.
-        drawn: Its tensors in each draw, ``(D, *shape)``.
+        drawn: Its tensors in each draw.
+        order: How the rows of the draws lie.
         arguments: What it is called with, positional and by keyword.
         apart: The same with the rows of each draw apart, ``(D, U, *row)``; what has no rows is as it was.
 
@@ -96,7 +104,7 @@ def _for_each_draw(module: nn.Module, drawn: dict[str, Tensor], arguments: Any, 
         made.append(torch.func.functional_call(module, weights, args, kwargs))
         return tuple(leaves(made[-1]))
 
-    results = iter(torch.vmap(one)(drawn, *rows))
+    results = iter(drawn.run(one, order, rows))
     return tree_map(lambda _: next(results), made[-1])
 
 

@@ -1,15 +1,20 @@
-"""The weights that a module has of its own while it runs with those of many draws: to compute with them is an error."""
+"""The weights that a module has of its own while it runs with those of many draws: to compute with them is an error.
+
+Who can compute with those of all draws finds them there too.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_uq._inside import replace_tensors
+from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError
 
 _WHAT_IT_IS = frozenset(
@@ -22,7 +27,15 @@ _WHAT_IT_IS = frozenset(
 
 
 class OfNoDraw(torch.Tensor):
-    """A tensor whose shape and kind may be asked for, and whose values may not."""
+    """A tensor whose shape and kind may be asked for, and whose values may not.
+
+    Attributes:
+        of_draws: Gives its values in every draw, ``(D, *shape)``.
+        under_way: Tells how the rows of the draws lie in the forward under way; raises `CannotFoldError` outside one.
+    """
+
+    of_draws: Callable[[], Tensor]
+    under_way: Callable[[], Order]
 
     @classmethod
     def __torch_function__(
@@ -39,18 +52,19 @@ class OfNoDraw(torch.Tensor):
         return answered.__torch_function__(func, types, args, kwargs)
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Tensor:
+    def of(cls, tensor: Tensor, of_draws: Callable[[], Tensor], under_way: Callable[[], Order]) -> OfNoDraw:
         """One that stands for a parameter or a buffer."""
-        return tensor.detach().requires_grad_(tensor.requires_grad).as_subclass(cls)
+        made = tensor.detach().requires_grad_(tensor.requires_grad).as_subclass(cls)
+        made.of_draws, made.under_way = of_draws, under_way
+        return made
 
 
 class _StandIns(dict[str, Any]):
     """A module's own tensors, of which some are looked up as `OfNoDraw`; walks over all of them see what there is."""
 
-    def __init__(self, own: dict[str, Any], names: Iterable[str], hidden: Callable[[], bool]) -> None:
+    def __init__(self, own: dict[str, Any], stand_ins: dict[str, OfNoDraw], hidden: Callable[[], bool]) -> None:
         super().__init__(own)
-        self._stand_ins = {name: OfNoDraw.of(own[name]) for name in names if own.get(name) is not None}
-        self._hidden = hidden
+        self._stand_ins, self._hidden = stand_ins, hidden
 
     def __getitem__(self, name: str) -> Any:
         return self._stand_ins[name] if name in self._stand_ins and self._hidden() else super().__getitem__(name)
@@ -62,27 +76,41 @@ class Hidden(contextlib.AbstractContextManager["Hidden"]):
     Args:
         module: The module.
         names: The tensors, by their names in it.
+        of_draws: Gives the values of one in every draw, ``(D, *shape)``, by its name.
+        under_way: How the rows of the draws lie in the forward under way.
     """
 
-    def __init__(self, module: nn.Module, names: Iterable[str]) -> None:
-        self._module, self._hidden, self._undo = module, True, contextlib.ExitStack()
-        self._inside: dict[str, list[str]] = {}
+    def __init__(
+        self,
+        module: nn.Module,
+        names: Iterable[str],
+        of_draws: Callable[[str], Tensor],
+        under_way: Callable[[], Order],
+    ) -> None:
+        self._module, self._of_draws, self._under_way = module, of_draws, under_way
+        self._hidden, self._undo = True, contextlib.ExitStack()
+        self._inside: dict[str, dict[str, str]] = {}
         for name in names:
             path, _, last = name.rpartition(".")
-            self._inside.setdefault(path, []).append(last)
+            self._inside.setdefault(path, {})[last] = name
 
     def __enter__(self) -> Hidden:
         with contextlib.ExitStack() as undo:
             for path, names in self._inside.items():
-                undo.callback(replace_tensors(self._module.get_submodule(path), self._stand_ins(names)))
+                undo.callback(replace_tensors(self._module.get_submodule(path), partial(self._stand_ins, names)))
             self._undo = undo.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._undo.close()
 
-    def _stand_ins(self, names: list[str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        return lambda own: _StandIns(own, names, lambda: self._hidden)
+    def _stand_ins(self, names: dict[str, str], own: dict[str, Any]) -> dict[str, Any]:
+        stand_ins = {
+            name: OfNoDraw.of(own[name], partial(self._of_draws, whole), self._under_way)
+            for name, whole in names.items()
+            if own.get(name) is not None
+        }
+        return _StandIns(own, stand_ins, lambda: self._hidden)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:

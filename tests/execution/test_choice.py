@@ -36,6 +36,18 @@ def test_a_prefix_of_little_is_not_worth_large_batches(before: int, road: str) -
     assert uq.attribute(torch.ones(100, 20), **given).execution.road == road
 
 
+@pytest.mark.parametrize(("width", "road"), [(200, "fold"), (1500, "loop")])
+def test_draws_with_large_weights_of_their_own_run_one_by_one(width: int, road: str) -> None:
+    """Three of the latter, of 9 MB each, leave the cache."""
+    model = nn.Sequential(
+        nn.Linear(4, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)
+    ).eval()
+    given = {"target": 1, "n_draws": 9, "seed": 0}
+    result = StochasticAttribution(Saliency(model), DropConnect(p=0.1)).attribute(torch.ones(1, 4), **given)
+    assert result.execution.road == road
+    assert ("too few draws fit one batch" in result.execution.reason) == (road == "loop")
+
+
 WINDOW = {"sliding_window_shapes": (1, 4, 4), "strides": (1, 4, 4)}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import KernelShap, Lime
+from captum.attr import KernelShap, Lime, Saliency
 from torch import nn
 
 from captum_uq import MCDropout, StochasticAttribution
@@ -125,3 +125,29 @@ def test_ten_thousand_draws_take_about_the_memory_of_a_hundred(row_bytes: int, r
     found = sizes(Work(10**9, 10**8, 5 * row_bytes, 4 * row_bytes * share), share, Asked(rows, rows), job("cpu"))
     few, many = (found.draws_per_eval(n) * rows * row_bytes * (1 if share else 5) for n in (100, 10_000))
     assert many <= max(1.1 * few, 2 * module._CACHE["cpu"])
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("drawn_bytes", [10**3, 10**6, 10**7, 10**9])
+def test_weights_of_their_own_count(drawn_bytes: int, device: str) -> None:
+    """Where draws share nothing they fill the cache as activations do; where they share something they must fit."""
+    work = Work(10**6, 10**5, 10**4, 10**3)
+    for share in (True, False):
+        without, found = (
+            sizes(each, share, Asked(1, 1), job(device)) for each in (work, work._replace(drawn_bytes=drawn_bytes))
+        )
+        assert found.fits == 1 or found.fits * 2 * drawn_bytes <= 2**30
+        assert found.draws_per_product == without.draws_per_product
+        if device == "cpu" and not share:
+            assert found.cached == 1 or found.cached * drawn_bytes <= module._CACHE["cpu"]
+        if drawn_bytes == 10**3 and device == "cpu":
+            assert found.cached == without.cached
+
+
+def test_weights_that_are_kept_for_many_backward_passes_are_no_rows() -> None:
+    """A prefix keeps copies of them with their channels last."""
+    model = nn.Sequential(nn.Conv2d(3, 512, 3, padding=1), nn.ReLU(), nn.Conv2d(512, 512, 3), nn.Flatten())
+    model = nn.Sequential(*model, nn.Dropout(), nn.Linear(2048, 3)).eval()
+    uq = StochasticAttribution(Saliency(model), MCDropout())
+    execution = uq.attribute(torch.ones(1, 3, 4, 4), target=1, n_draws=20, seed=0).execution
+    assert (execution.road, execution.draws_per_product) == ("prefix", 20)

@@ -15,14 +15,20 @@ from captum_uq import StochasticAttribution
 from captum_uq.lrp import (
     LRP,
     LRPCMP,
+    BoxRule,
     Composite,
     EpsilonComposite,
     EpsilonGammaBox,
     EpsilonPlus,
+    GammaRule,
     LayerLRP,
     ZPlusComposite,
+    ZPlusRule,
 )
+from captum_uq.lrp._affine import affine_of, positive
 from captum_uq.samplers import Compose, DropConnect, Ensemble, MCDropout, NoiseGrad, Sampler, WeightSamples
+from captum_uq.samplers._of_no_draw import Hidden
+from captum_uq.samplers._order import Order
 
 N_DRAWS = 9
 COMPOSITES: dict[str, Callable[[], Composite]] = {
@@ -94,6 +100,9 @@ def test_every_road_gives_the_rules_the_weights_of_the_draw(
         dist = uq.attribute(inputs, target=0, n_draws=N_DRAWS, seed=0, execution=execution)
         limit = 1e-9 * float(torch.stack(wanted).abs().max())
         torch.testing.assert_close(dist.draws, torch.stack(wanted), rtol=0, atol=limit, msg=str(dist.execution))
+        if execution == "fold":
+            reads = composite_name.startswith("Captum's") and sampler_name != "the normalisation's"
+            assert (dist.execution.road == "loop") == reads, dist.execution.reason
 
 
 @pytest.mark.parametrize("rule", [CaptumGamma, Alpha1_Beta0_Rule])
@@ -117,12 +126,68 @@ def test_captums_rules_change_the_weights_of_the_draw(rule) -> None:
         torch.testing.assert_close(dist.draws, loop.draws, rtol=0, atol=1e-9 * float(loop.draws.abs().max()))
 
 
-def test_the_weights_of_no_draw_are_refused_and_not_found_by_luck() -> None:
-    """One unit that is alive takes all relevance, whatever the weights: the two draws of a check show nothing then."""
+@pytest.mark.parametrize(("rule", "road"), [(ZPlusRule, "fold"), (CaptumGamma, "loop")])
+def test_the_weights_of_no_draw_are_refused_and_not_found_by_luck(rule, road: str) -> None:
+    """One unit that is alive takes all relevance, whatever the weights: the two draws of a check show nothing then.
+
+    Rules of this package are given the weights of each draw; Captum's read those of the layer.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 3)).double().eval()
     inputs, sampler = torch.randn(1, 5).double(), NoiseGrad(std=0.2)
-    uq = StochasticAttribution(LayerLRP(model, model[1], composite=ZPlusComposite()), sampler)
-    loop, fold = (uq.attribute(inputs, target=0, n_draws=12, seed=0, execution=road) for road in ("loop", "fold"))
+    method = LayerLRP(model, model[1], composite=EpsilonComposite(rules={nn.Linear: rule()}))
+    uq = StochasticAttribution(method, sampler)
+    loop, fold = (uq.attribute(inputs, target=0, n_draws=12, seed=0, execution=each) for each in ("loop", "fold"))
     torch.testing.assert_close(fold.draws, loop.draws, rtol=0, atol=1e-9)
-    assert "must meet those of one draw" in str(fold.execution)
+    assert fold.execution.road == road
+    assert ("must meet those of one draw" in str(fold.execution)) == (road == "loop")
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1, groups=2), (4, 6)),
+    "Conv2d": (lambda: nn.Conv2d(4, 6, 3, stride=2, bias=False), (4, 5, 5)),
+    "Conv2d, circular": (lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="circular"), (4, 4, 4)),
+    "Conv3d": (lambda: nn.Conv3d(4, 6, 2), (4, 3, 3, 3)),
+    "ConvTranspose1d": (lambda: nn.ConvTranspose1d(4, 6, 3, stride=2, output_padding=1), (4, 4)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 6, 2, groups=2), (4, 3, 3)),
+}
+NORMS = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+
+@pytest.mark.parametrize("drawn", ["0", "1", "0.weight", "0.bias", "1.bias", ""])
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("rule", [ZPlusRule(), GammaRule(signed=True), GammaRule(bias="kept"), BoxRule(-9, 9)], ids=str)
+def test_every_layer_and_the_normalisation_behind_it_meet_the_weights_of_the_draw(rule, name: str, drawn: str) -> None:
+    """Whichever tensors are drawn; with as many draws as the layer has inputs, which must not be taken for them."""
+    torch.manual_seed(0)
+    make, shape = LAYERS[name]
+    norm = NORMS[len(shape) + 1](6)
+    norm.running_mean = torch.randn(6)
+    model = nn.Sequential(make(), norm, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval()
+    model(torch.randn(1, *shape))
+    model, inputs = model.double(), torch.randn(2, *shape, dtype=torch.float64)
+    if not any(key.startswith(drawn) for key, _ in model.named_parameters()):
+        pytest.skip("the layer has no bias")
+    uq = StochasticAttribution(
+        LRP(model, composite=EpsilonComposite(rules={"0": rule})), WeightSamples(samples(model, drawn))
+    )
+    loop, fold = (
+        uq.attribute(inputs, target=0, n_draws=N_DRAWS, seed=0, execution=execution, draws_per_eval=4)
+        for execution in ("loop", "fold")
+    )
+    assert fold.execution.road == "fold", fold.execution.reason
+    torch.testing.assert_close(fold.draws, loop.draws, rtol=0, atol=1e-9 * float(loop.draws.abs().max()))
+
+
+def test_a_layer_in_a_forward_of_some_draws_has_their_weights() -> None:
+    module, weights, inputs = nn.Linear(4, 3), torch.randn(3, 3, 4), torch.randn(4, 4)
+    draws = torch.tensor([2, 0, 2, 0])
+    order = Order.of(draws, 3)
+    with Hidden(module, ["weight"], lambda _: weights, lambda: order):
+        affine = affine_of(module, torch.empty(4, 3))
+        assert affine is not None
+        found, raised = affine(inputs), affine(inputs, positive)
+    wanted = torch.stack([weights[draw] @ row for draw, row in zip(draws, inputs, strict=True)])
+    torch.testing.assert_close(found, wanted + module.bias.detach())
+    wanted = torch.stack([weights[draw].clamp(min=0) @ row for draw, row in zip(draws, inputs, strict=True)])
+    torch.testing.assert_close(raised, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 import torch
@@ -39,25 +40,35 @@ ASKED: dict[str, Callable[[Tensor], object]] = {
 }
 
 
+def outside() -> NoReturn:
+    raise CannotFoldError("outside a forward")
+
+
+def stand_in(own: Tensor) -> Tensor:
+    return OfNoDraw.of(own, lambda: torch.stack([own.detach()] * 2), outside)
+
+
 @pytest.mark.parametrize("name", READS)
 def test_values_may_not_be_computed_with(name: str) -> None:
     with pytest.raises(CannotFoldError, match="must meet those of one draw"):
-        READS[name](OfNoDraw.of(nn.Parameter(torch.randn(3, 3))))
+        READS[name](stand_in(nn.Parameter(torch.randn(3, 3))))
 
 
 @pytest.mark.parametrize("name", ASKED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
 def test_what_a_tensor_is_may_be_asked(name: str, dtype: torch.dtype) -> None:
     own = nn.Parameter(torch.ones(3, 3, dtype=dtype), requires_grad=dtype.is_floating_point)
-    assert ASKED[name](OfNoDraw.of(own)) == ASKED[name](own)
+    assert ASKED[name](stand_in(own)) == ASKED[name](own)
 
 
 def test_hidden_tensors_are_shown_to_their_own_forward_and_come_back() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).eval()
     own, kept = module[0].weight, [dict(vars(part)) for part in module.modules()]
     state = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    with Hidden(module, ["0.weight", "1.running_mean"]) as hidden:
+    stacks = {"0.weight": torch.randn(2, 3, 3), "1.running_mean": torch.randn(2, 3)}
+    with Hidden(module, stacks, stacks.__getitem__, outside) as hidden:
         assert isinstance(module[0].weight, OfNoDraw)
+        assert module[0].weight.of_draws() is stacks["0.weight"]
         assert isinstance(module[1].running_mean, OfNoDraw)
         assert module[0].bias is dict(module.named_parameters())["0.bias"]
         assert all(map(torch.equal, module.state_dict().values(), state.values()))  # walks see what there is
