@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from captum_uq._captum import LEFT_ON_MODULES
 from captum_uq._inside import buffers_in, hooks_of, tensors_in
+from captum_uq._trees import leaves, tree_map
 
 _ATTRIBUTES = {"forward", *LEFT_ON_MODULES}
 """What a draw (``forward``) or Captum sets on a module of the user's."""
@@ -38,6 +39,7 @@ class ModelState:
         self._hooks_before = [hooks.copy() if hooks else _NONE for hooks in self._hooks]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
         self._tensors = [(each, each.data, each.requires_grad) for each in tensors_in(self._modules)]
+        self._computed = [(vars(module), _computed_by_hooks(module)) for module in self._modules if _prepared(module)]
         copied = self._modules if buffers else []
         self._buffers = [_Buffer(module, *at) for module in copied for at in buffers_in(module)]
 
@@ -67,6 +69,8 @@ class ModelState:
                 tensor.data = data
             if tensor.requires_grad != requires_grad:
                 tensor.requires_grad_(requires_grad)
+        for attributes, computed in self._computed:
+            attributes.update(computed)
         for buffer in self._buffers:
             buffer.restore()
 
@@ -77,6 +81,16 @@ class ModelState:
                 if now.keys() != before.keys():
                     now.clear()
                     now.update(before)
+
+
+def _prepared(module: nn.Module) -> bool:
+    """Whether something happens before each forward of a module."""
+    return bool(module._forward_pre_hooks)
+
+
+def _computed_by_hooks(module: nn.Module) -> dict[str, Tensor]:
+    """What hooks of `torch.nn.utils.weight_norm` and its like compute before each forward: weights, no parameters."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
 
 
 class _Buffer:
@@ -107,12 +121,12 @@ def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
     """
     modules = dict(model.named_modules())
     every = tensors_in(modules.values())
-    tensors = tuple((tensor.data_ptr(), _version(tensor) if written else None) for tensor in every)
+    tensors = tuple((tensor.data_ptr(), times_written(tensor) if written else None) for tensor in every)
     parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in modules.items())
     return tensors, tuple(parts)
 
 
-def _version(tensor: Tensor) -> int | None:
+def times_written(tensor: Tensor) -> int | None:
     """How often a tensor was written to; None where torch does not count.
 
     torch has no public name for it; ``tests/test_no_trace_of_buffers.py`` tells when it moves.
@@ -153,3 +167,21 @@ def preserved_gradients(tensors: Iterable[Tensor]) -> Iterator[None]:
         for tensor, requires_grad in before:
             if tensor.requires_grad != requires_grad:
                 tensor.requires_grad_(requires_grad)
+
+
+@contextlib.contextmanager
+def without_graphs(model: nn.Module) -> Iterator[None]:
+    """What layers remember of their last forward (their weights, a log prior) off its graph, so it can be copied."""
+    found = [
+        (vars(module), name, value)
+        for module in model.modules()
+        for name, value in vars(module).items()
+        if any(tensor.grad_fn is not None for tensor in leaves(value))
+    ]
+    try:
+        for attributes, name, value in found:
+            attributes[name] = tree_map(Tensor.detach, value)
+        yield
+    finally:
+        for attributes, name, value in found:
+            attributes[name] = value

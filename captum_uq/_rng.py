@@ -28,7 +28,7 @@ def check_seed(seed: object) -> int:
     """
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or int(seed) < 0:
         raise ValueError(
-            f"A seed is a non-negative integer, got {seed!r}. Pass such a number, or seed=None to follow "
+            f"A seed is a non-negative integer, got {seed!r}. Pass such a number; attribute(seed=None) alone follows "
             "torch's global generator."
         )
     return int(seed)

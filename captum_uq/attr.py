@@ -27,7 +27,7 @@ _IMPROVED: dict[type, type] = {_captum.LRP: lrp.LRP, _captum.LayerLRP: lrp.Layer
 
 _OPTIONS = (
     inspect.Parameter("sampler", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Sampler | None"),
-    inspect.Parameter("summary", inspect.Parameter.KEYWORD_ONLY, default="mean", annotation="str | Callable"),
+    inspect.Parameter("summary", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | Callable | None"),
 )
 
 
@@ -44,14 +44,17 @@ def _mirror(captum_class: type) -> type:
         self: StochasticAttribution,
         *args: Any,
         sampler: Sampler | None = None,
-        summary: str | Callable[[Tensor], Tensor] = "mean",
+        summary: str | Callable[[Tensor], Tensor] | None = None,
         **kwargs: Any,
     ) -> None:
-        inner = [value for value in (*args, *kwargs.values()) if isinstance(value, StochasticAttribution)]
+        inner = next((value for value in (*args, *kwargs.values()) if isinstance(value, StochasticAttribution)), None)
         made = _IMPROVED.get(captum_class, captum_class)
         method = made(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
-        given = sampler if sampler is not None else inner[0].sampler if inner else MCDropout()
-        StochasticAttribution.__init__(self, method, given, summary=summary)
+        if sampler is None:
+            sampler = MCDropout() if inner is None else inner.sampler
+        if summary is None:
+            summary = "mean" if inner is None else inner.summary
+        StochasticAttribution.__init__(self, method, sampler, summary=summary)
 
     body = {"__init__": __init__, "__doc__": _document(captum_class), "__module__": __name__}
     mirror = type(captum_class.__name__, (*(bases or [StochasticAttribution]), captum_class), body)
@@ -73,7 +76,8 @@ def _signature(captum_class: type) -> inspect.Signature:
 def _document(captum_class: type) -> str:
     return (
         f"`captum.attr.{captum_class.__name__}` over the draws of a sampler.\n\n"
-        "Takes what Captum's class takes, and the keywords ``sampler`` (default ``MCDropout()``) and ``summary``;\n"
+        "Takes what Captum's class takes, and the keywords ``sampler`` (default ``MCDropout()``) and ``summary``\n"
+        '(``"mean"``), by default those of a stochastic method that it is given, as a noise tunnel is;\n'
         "``attribute`` is that of `captum_uq.StochasticAttribution`. Captum's own description follows.\n\n"
         f"{inspect.getdoc(_IMPROVED.get(captum_class, captum_class)) or ''}"
     )

@@ -168,6 +168,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         """  # noqa: DOC502 -- some are raised further down
         n_draws = self.sampler.default_draws if n_draws is None else n_draws
         self.sampler.check_draws(n_draws)
+        n_draws = int(n_draws)  # of NumPy's integers, too
         check_execution(execution, draws_per_eval)
         if estimator_seed not in (SHARED, INDEPENDENT):
             raise ValueError(f"estimator_seed is {SHARED!r} or {INDEPENDENT!r}, got {estimator_seed!r}.")
@@ -247,15 +248,14 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
             seed=seed,
             noise=noise,
         )
-        job.call, job.run = resolve(call, job.untouched)
+        job.call, job.run = resolve(call, job.as_it_stands)
         return job
 
     def _as_it_stands(self, job: Job, draws: Kept, attributed: bool) -> tuple[Any, Tensor | None]:
         """Attribution, the baseline of all three papers, and prediction of the network as it stands."""
         if not attributed or self.sampler.deterministic:
             return draws.first() if attributed else None, run_prediction(job)
-        with job.bound.undrawn():
-            return run_deterministic(job)
+        return run_deterministic(job)
 
     def _distributions(self, draws: Kept, deterministic: Any, **facts: Any) -> Any:
         """Every tensor of the draws as a distribution."""

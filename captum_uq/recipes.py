@@ -17,10 +17,10 @@ References:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from captum.attr import Attribution
 from torch import Tensor, nn
 
@@ -68,6 +68,7 @@ class MCRP(StochasticAttribution):
         Fischer and Schneider (MCRP), 2020: eq. 1 (z+), 5 and 6 (one mask for both passes), 7 to 9, section 3.2.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(32, 2)).eval()
         >>> dist = MCRP(model).attribute(torch.rand(2, 3, 4, 4, requires_grad=True), target=1, n_draws=20, seed=0)
         >>> dist.shape, dist.draws.amax().item()
@@ -114,7 +115,11 @@ class MCRP(StochasticAttribution):
 
         Returns:
             ``mu``, ``sigma``, ``mu / sigma`` and ``mu sigma``, with ``sigma`` over ``T`` (eq. 8: ``correction=0``).
-        """
+
+        Raises:
+            TypeError: ``dist`` is no distribution, as the tuple of a network of several inputs.
+        """  # noqa: DOC502 (raised in the check)
+        _check_distribution(dist, "MCRP.scores")
         return MCRPScores(dist.expectation(), dist.stdev(0), dist.snr(0), dist.confusion(0))
 
 
@@ -132,6 +137,7 @@ class BLRP(StochasticAttribution):
         Bykov et al. (B-LRP), 2020: eq. 4 and 5, section 3.1.
 
     Example:
+        >>> import torch
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
         >>> dist = BLRP(model).attribute(torch.rand(2, 3, requires_grad=True), target=1, n_draws=20, seed=0)
         >>> BLRP.percentile_maps(dist).shape
@@ -150,22 +156,30 @@ class BLRP(StochasticAttribution):
         super().__init__(_relevance(model, layer, composite), sampler or MCDropout())
 
     @staticmethod
-    def percentile_maps(dist: DistributionAttribution, q: Sequence[float] = PERCENTILES) -> Tensor:
+    def percentile_maps(dist: DistributionAttribution, q: float | Sequence[float] = PERCENTILES) -> Tensor:
         """Percentile maps as the paper shows them, each example's map scaled to [-1, 1] with 0 kept in place.
 
         For pictures in colour, give it ``dist.map(captum_uq.normalization.channel_sum)``.
 
         Args:
-            dist: What `attribute` returned, shape ``(N, *F)``.
-            q: Percentiles, in [0, 100].
+            dist: What `attribute` returned, shape ``(N, *F)``, or one example of it, ``(*F)``.
+            q: Percentile in [0, 100], or several.
 
         Returns:
-            Shape ``(len(q), N, *F)``, positive where relevance is.
+            Shape ``(len(q), N, *F)``, for one example ``(len(q), *F)``, for one ``q`` without the first axis; positive
+            where relevance is.
+
+        Raises:
+            TypeError: ``dist`` is no distribution, as the tuple of a network of several inputs.
 
         References:
             Bykov et al. (B-LRP), 2020, eq. 5 and appendix B.
-        """
-        return torch.stack([signed_max(percentile) for percentile in dist.percentile(q)])
+        """  # noqa: DOC502 (raised in the check)
+        _check_distribution(dist, "BLRP.percentile_maps")
+        maps = dist.percentile(q)
+        several = maps.ndim - dist.ndim + dist._record.has_examples  # axes of percentiles and of examples
+        each = maps.reshape(math.prod(maps.shape[:several]), *maps.shape[several:])
+        return signed_max(each).reshape(maps.shape)
 
 
 class ExplanationUncertainty(StochasticAttribution):
@@ -182,6 +196,7 @@ class ExplanationUncertainty(StochasticAttribution):
         Mulye and Valdenegro-Toro, 2024, section 3.
 
     Example:
+        >>> import torch
         >>> from captum.attr import Saliency
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
         >>> method = ExplanationUncertainty(Saliency(model), MCDropout())
@@ -200,12 +215,33 @@ class ExplanationUncertainty(StochasticAttribution):
         Returns:
             ``mu``, ``sigma`` and ``sigma / |mu|``. The paper prints its ``E_sigma`` as a mean of squares and uses it as
             a standard deviation, which this is.
-        """
+
+        Raises:
+            TypeError: ``dist`` is no distribution, as the tuple of a network of several inputs.
+        """  # noqa: DOC502 (raised in the check)
+        _check_distribution(dist, "ExplanationUncertainty.scores")
         return UncertaintyScores(dist.expectation(), dist.stdev(), dist.cv())
 
 
 def _relevance(model: nn.Module, layer: nn.Module | list[nn.Module] | None, composite: Composite) -> Attribution:
     return LRP(model, composite) if layer is None else LayerLRP(model, layer, composite)
+
+
+def _check_distribution(dist: object, caller: str) -> None:
+    """Refuses what has no draws.
+
+    Raises:
+        TypeError: It has none; the message names the way from a tuple to one distribution.
+    """
+    if isinstance(dist, (tuple, list)):
+        raise TypeError(
+            f"{caller} takes one DistributionAttribution, got a {type(dist).__name__} of {len(dist)}, as a network of "
+            "several inputs gives; choose one of them, dist[0]."
+        )
+    if not isinstance(dist, DistributionAttribution):
+        raise TypeError(
+            f"{caller} takes a DistributionAttribution, got {type(dist).__name__}; pass what attribute returned."
+        )
 
 
 def _normalised(relevance: Tensor) -> Tensor:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captum_uq._checked_state import checked_state
+from captum_uq._checked_case import SEED, Case, inputs_of
+from captum_uq._model_state import preserved
 from captum_uq._rng import GlobalState, isolated, seed_global
-from captum_uq.samplers.base import BoundSampler, Sampler, as_tuple, evaluation_mode
+from captum_uq.samplers.base import Sampler, evaluation_mode
 
 __all__ = ["LawBrokenError", "check_sampler"]
 
-_SEED = 20240501
-_ROWS = 4
+_MANY = 16
+"""Draws in which to look for repetitions; few enough to be quick, and too many to be the same by chance."""
 
 
 class LawBrokenError(AssertionError):
@@ -47,7 +49,7 @@ def check_sampler(
 
     Raises:
         LawBrokenError: A law does not hold.
-        TypeError: A sampler was given, and not what makes one.
+        TypeError: A sampler was given, and not what makes one; or the network's output is no tensor.
 
     Example:
         >>> from captum_uq.samplers import NoiseGrad
@@ -55,74 +57,14 @@ def check_sampler(
     """  # noqa: DOC502 -- raised by the checks
     if isinstance(make_sampler, Sampler):
         raise TypeError(f"check_sampler takes what makes the sampler anew, as in lambda: {make_sampler!r}.")
-    flags = {module: module.training for module in model.modules()}
-    evaluation_mode(model)
-    try:
-        with isolated():
-            case = _Case(make_sampler, model, _inputs(model, inputs))
-            for check in _CHECKS:
-                check(case)
-    finally:
-        for module, training in flags.items():
-            module.training = training
+    with preserved(model, buffers=True), isolated():
+        evaluation_mode(model)
+        case = Case(make_sampler, model, inputs_of(model, inputs))
+        for check in _CHECKS:
+            check(case)
 
 
-class _Case:
-    """A sampler maker and a network on which it is checked."""
-
-    def __init__(self, make_sampler: Callable[[], Sampler], model: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.make_sampler, self.model, self.inputs = make_sampler, model, inputs
-        limit = make_sampler().max_draws
-        self.indices = range(3 if limit is None else min(3, limit))
-        self._own = set[str]()
-        self._own = self._changed_by_a_forward()
-
-    def state(self) -> dict[str, Any]:
-        """The network's observable state, without what a plain forward changes: that is the network's own doing."""
-        return {key: value for key, value in checked_state(self.model).items() if key not in self._own}
-
-    def _changed_by_a_forward(self) -> set[str]:
-        with torch.no_grad():
-            self.model(*self.inputs)  # what appears in the first forward only
-            before = self.state()
-            self.model(*self.inputs)
-        after = self.state()
-        return {key for key in {**before, **after} if before.get(key) != after.get(key)}
-
-    def bound(self, inputs: tuple[Tensor, ...] | None = None) -> BoundSampler:
-        """A new sampler that has seen the network run."""
-        sampler = self.make_sampler()
-        bound = sampler.bind(self.model)
-        with isolated():
-            bound.probe(self.model, self.inputs if inputs is None else inputs, {})
-        return bound
-
-    def outputs(self, bound: BoundSampler, index: int, inputs: tuple[Tensor, ...] | None = None) -> Tensor:
-        """What draw ``index`` predicts, ``(N, *outputs)``."""
-        with torch.no_grad(), bound.draw(index, _SEED):
-            output: Tensor = self.model(*(self.inputs if inputs is None else inputs))
-        return output
-
-
-def _inputs(model: nn.Module, inputs: Tensor | tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
-    """The inputs of the check.
-
-    Raises:
-        ValueError: None were given and none can be made up, or there is a single row.
-    """
-    if inputs is None:
-        first = next(module for module in model.modules() if next(module.parameters(recurse=False), None) is not None)
-        if not isinstance(first, nn.Linear):
-            raise ValueError("check_sampler makes up inputs for a model that begins with a Linear layer; give inputs=.")
-        rng = torch.Generator().manual_seed(_SEED)
-        inputs = torch.randn(_ROWS, first.in_features, generator=rng).to(first.weight)
-    inputs = as_tuple(inputs)
-    if any(len(tensor) < 2 for tensor in inputs):
-        raise ValueError("check_sampler compares a batch with its rows: give inputs of at least 2 rows.")
-    return inputs
-
-
-def _no_trace(case: _Case) -> None:
+def _no_trace(case: Case) -> None:
     law = "a draw leaves no trace, by return or by exception"
     before = case.state()
     bound = case.bound()
@@ -130,7 +72,7 @@ def _no_trace(case: _Case) -> None:
     case.outputs(bound, 0)
     _same_state(law, before, case.state(), "after a draw")
     try:
-        with bound.draw(0, _SEED):
+        with bound.draw(0, SEED):
             raise _InsideError
     except _InsideError:
         pass
@@ -147,8 +89,8 @@ def _same_state(law: str, before: dict[str, Any], after: dict[str, Any], when: s
         raise LawBrokenError(law, f"{', '.join(changed[:3])} changed {when}. Undo in the context's exit all it did.")
 
 
-def _no_global_randomness(case: _Case) -> None:
-    seed_global(_SEED, "elsewhere")  # where no sampler would set them
+def _no_global_randomness(case: Case) -> None:
+    seed_global(SEED, "elsewhere")  # where no sampler would set them
     before = _generators()
     case.outputs(case.bound(), 0)
     if _generators() != before:
@@ -164,7 +106,7 @@ def _generators() -> tuple[Any, ...]:
     return bytes(state.torch_cpu.numpy()), str(state.numpy), state.python
 
 
-def _repeatable(case: _Case) -> None:
+def _repeatable(case: Case) -> None:
     bound = case.bound()
     expected = [case.outputs(bound, index) for index in case.indices]
     torch.rand(3)  # the global generators stand elsewhere now
@@ -178,7 +120,7 @@ def _repeatable(case: _Case) -> None:
                 )
 
 
-def _draws_differ(case: _Case) -> None:
+def _draws_differ(case: Case) -> None:
     bound = case.bound()
     outputs = [case.outputs(bound, index) for index in case.indices]
     if len(outputs) > 1 and all(torch.equal(outputs[0], other) for other in outputs[1:]):
@@ -186,17 +128,32 @@ def _draws_differ(case: _Case) -> None:
             "draws differ: nothing random, no answer",
             f"Draws {list(case.indices)} gave the same outputs. Draw with the index, or raise NothingToDrawError.",
         )
+    if case.endless and (repetition := _repetition([case.outputs(bound, index) for index in range(_MANY)])):
+        raise LawBrokenError(
+            "draws differ where there is no end to them",
+            f"Of draws 0 to {_MANY - 1}, {repetition}. Draw with all of the index, or give their number, max_draws.",
+        )
 
 
-def _one_network(case: _Case) -> None:
+def _repetition(outputs: list[Tensor]) -> str | None:
+    """How draws repeat, where they do: several in a row are one network, or they start again."""
+    for size in range(2, len(outputs) // 2 + 1):
+        if all(torch.equal(output, outputs[t - t % size]) for t, output in enumerate(outputs)):
+            return f"{size} in a row were the same network each time"
+        if all(torch.equal(*pair) for pair in zip(outputs[size:], outputs, strict=False)):
+            return f"draw {size} was draw 0 again, and so on"
+    return None
+
+
+def _one_network(case: Case) -> None:
     bound = case.bound()
-    with torch.no_grad(), bound.draw(0, _SEED):
+    with torch.no_grad(), bound.draw(0, SEED):
         first, second = case.model(*case.inputs), case.model(*case.inputs)
     if not torch.equal(first, second):
         raise LawBrokenError("one draw is one network", "Two forward passes in one draw gave different outputs.")
 
 
-def _independent_of_the_batch(case: _Case) -> None:
+def _independent_of_the_batch(case: Case) -> None:
     whole = case.outputs(case.bound(), 0)
     for row in range(len(whole)):
         alone = tuple(tensor[row : row + 1] for tensor in case.inputs)
@@ -208,19 +165,43 @@ def _independent_of_the_batch(case: _Case) -> None:
             )
 
 
-def _oracle(case: _Case) -> None:
-    law = "network(t) is draw t, as a network of its own"
+_OWN = "network(t) is draw t, as a network of its own"
+
+
+def _oracle(case: Case) -> None:
     sampler, before = case.make_sampler(), case.state()
     for index in case.indices:
-        network = sampler.network(index, case.inputs, seed=_SEED, model=case.model)
-        _same_state(law, before, case.state(), f"when network({index}) was made")
+        network = sampler.network(index, case.inputs, seed=SEED, model=case.model)
+        _same_state(_OWN, before, case.state(), f"when network({index}) was made")
         with torch.no_grad():
             output = network(*case.inputs)
         if not _close(output, case.outputs(case.bound(), index)):
-            raise LawBrokenError(law, f"network({index}) predicts something else than draw {index}.")
+            raise LawBrokenError(_OWN, f"network({index}) predicts something else than draw {index}.")
+        with _written(network), torch.no_grad():
+            again = sampler.network(index, case.inputs, seed=SEED, model=case.model)(*case.inputs)
+        if not _close(output, again):
+            raise LawBrokenError(
+                _OWN,
+                f"Writing to the weights of network({index}) changed the next network({index}): it shares memory with "
+                "what the sampler keeps. Clone it in network(), as Sampler.network does.",
+            )
 
 
-def _counts(case: _Case) -> None:
+@contextlib.contextmanager
+def _written(network: nn.Module) -> Iterator[None]:
+    """Other values meanwhile in the memory of a network's tensors."""
+    tensors = [tensor.data for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
+    before = [tensor.clone() for tensor in tensors]
+    try:
+        for tensor in tensors:
+            tensor.add_(1)
+        yield
+    finally:
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
+
+
+def _counts(case: Case) -> None:
     sampler = case.make_sampler()
     limit = sampler.max_draws
     if limit is not None and sampler.default_draws > limit:

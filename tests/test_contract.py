@@ -187,6 +187,17 @@ def test_a_stochastic_method_inside_a_mirrored_noise_tunnel_is_drawn_once() -> N
     assert tunnel.attribute(inputs, target=0, n_draws=3, nt_samples=2, seed=0).draws.shape == (3, 2, 5)
 
 
+def test_what_is_given_a_stochastic_method_has_its_sampler_and_summary_unless_told_otherwise() -> None:
+    network, inputs = build("Dropout"), torch.randn(2, 5)
+    inner = captum_uq.attr.Saliency(network, sampler=MCDropout(p=0.2), summary="median")
+    tunnel, other = captum_uq.attr.NoiseTunnel(inner), captum_uq.attr.NoiseTunnel(inner, summary="mean")
+    assert (repr(tunnel.sampler), tunnel.summary, other.summary) == ("MCDropout(p=0.2)", "median", "mean")
+    assert repr(captum_uq.attr.NoiseTunnel(inner, sampler=MCDropout(p=0.7)).sampler) == "MCDropout(p=0.7)"
+    dist = tunnel.attribute(inputs, target=0, n_draws=5, nt_samples=2, seed=0)
+    assert torch.equal(dist.point, dist.draws.median(dim=0).values)
+    assert captum_uq.attr.NoiseTunnel(captum.attr.Saliency(network)).summary == "mean"
+
+
 def test_a_progress_bar_shows_the_draws(capsys: pytest.CaptureFixture[str]) -> None:
     uq = StochasticAttribution(Saliency(build("Dropout")), MCDropout())
     uq.attribute(torch.ones(1, 5), target=0, n_draws=3, seed=0)

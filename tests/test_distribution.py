@@ -471,6 +471,8 @@ def test_iteration_gives_the_examples_as_distributions():
         assert_same(example, dist[at])
     with pytest.raises(TypeError, match="0-d"):
         list(make(()))
+    for one, other in zip(reversed(dist), reversed(range(len(dist))), strict=True):
+        assert_same(one, dist[other])
 
 
 def test_slices_are_views_of_the_draws():
@@ -574,6 +576,12 @@ def test_other_samplers_and_unknown_seeds_may_be_merged():
 def test_results_on_different_things_are_not_merged(changes, match):
     with pytest.raises(ValueError, match=match):
         make().merge(make(seed=9, **changes))
+
+
+def test_a_merge_knows_what_one_of_the_two_knows_of_the_network_as_it_stands():
+    own = normal(N, 10, seed=5)
+    merged = make().merge(make(seed=9, own_predictions=own))
+    assert torch.equal(merged.predictions.deterministic, own)
 
 
 def test_merge_takes_a_distribution():
@@ -691,6 +699,16 @@ def test_a_saved_distribution_loads_as_it_was_and_as_data_only(variant, tmp_path
     assert isinstance(torch.load(tmp_path / "dist.pt", weights_only=True), dict)
     assert_same(DistributionAttribution.load(tmp_path / "dist.pt"), dist)
     assert_same(DistributionAttribution.load(str(tmp_path / "dist.pt"), map_location="cpu"), dist)
+
+
+def test_a_file_of_before_loads(tmp_path):
+    """Version 1 has grown an entry, which older files do not have."""
+    dist = make()
+    dist.save(tmp_path / "new.pt")
+    content = torch.load(tmp_path / "new.pt", weights_only=True)
+    del content["of_probabilities"]
+    torch.save(content, tmp_path / "old.pt")
+    assert_same(DistributionAttribution.load(tmp_path / "old.pt"), dist)
 
 
 def test_a_loaded_distribution_remembers_merges_examples_and_policy(tmp_path):

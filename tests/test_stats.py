@@ -1,5 +1,6 @@
 """The laws of captum_uq.stats, each against numpy in float64."""
 
+import re
 import warnings
 
 import numpy as np
@@ -154,6 +155,38 @@ def test_every_public_function_is_in_the_table_of_laws():
     assert set(stats.__all__) <= covered
 
 
+# ---- gradients
+
+STEPS = {"probability_positive", "sign_certainty"}
+
+
+@pytest.mark.parametrize("name", [name for name in STATISTICS if name not in STEPS])
+def test_the_gradient_of_a_statistic_is_its_derivative_and_so_is_the_second(name):
+    ours, _, _, _ = STATISTICS[name]
+    draws = (0.5 + normal(6, 4, dtype=torch.float64)).requires_grad_()
+    assert torch.autograd.gradcheck(ours, draws)
+    assert torch.autograd.gradgradcheck(ours, draws)
+
+
+@every_statistic
+def test_a_statistic_is_the_same_with_and_without_a_graph(name):
+    ours, _, _, _ = STATISTICS[name]
+    draws = (0.5 + normal(20, 4)).requires_grad_()
+    with torch.no_grad():
+        assert torch.equal(ours(draws), ours(draws.detach()))
+    assert torch.equal(ours(draws), ours(draws.detach()))
+    assert ours(draws).requires_grad == (name not in STEPS)
+
+
+@pytest.mark.parametrize("name", ["expectation", *sorted(SPREADS)])
+def test_one_copy_of_the_draws_is_made_where_no_graph_is_recorded(name):
+    draws = normal(64, 2**16)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        getattr(stats, name)(draws)
+    made = sum(max(0, each.self_cpu_memory_usage) for each in profile.key_averages())
+    assert made < 1.5 * draws.nbytes
+
+
 # ---- degenerate draws
 
 
@@ -298,10 +331,24 @@ def test_no_draws_at_all_are_refused(name):
         ours([torch.ones(2)])
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5])
+@pytest.mark.parametrize("k", [0, -1, 1.5, np.int64(0), np.float64(2), None, "2", torch.tensor(0)], ids=repr)
 def test_a_moment_needs_a_whole_order(k):
-    with pytest.raises(ValueError, match="whole order k of at least 1"):
+    with pytest.raises(ValueError, match=re.escape(f"whole order k of at least 1, got {k!r}.")):
         stats.moment(torch.ones(3), k)
+
+
+@pytest.mark.parametrize("of", [np.int64, np.uint8, torch.tensor])
+def test_a_whole_order_may_come_from_any_library(of):
+    draws = 0.5 + normal(20, 3)
+    for k in (1, 3):
+        assert torch.equal(stats.moment(draws, of(k), central=False), stats.moment(draws, k, central=False))
+
+
+@pytest.mark.parametrize("name", sorted(SPREADS))
+@pytest.mark.parametrize("correction", ["a", None, float("nan"), [1]], ids=repr)
+def test_a_correction_is_a_number(name, correction):
+    with pytest.raises(ValueError, match=re.escape(f"{name} needs a correction of at least 0, got {correction!r}.")):
+        getattr(stats, name)(torch.ones(4, 2), correction)
 
 
 # ---- percentiles
@@ -317,6 +364,13 @@ def test_several_percentiles_have_an_axis_in_front(dtype):
     close(result, np.percentile(draws.double().numpy(), ranks, axis=0), RTOL[dtype])
     assert torch.equal(stats.percentile(draws, np.array(ranks)), result)
     assert stats.percentile(draws, [50]).shape == (1, 2, 3)
+
+
+@pytest.mark.parametrize("of", [np.array, torch.tensor, np.float32, np.int64], ids=lambda of: of.__name__)
+def test_one_number_is_one_percentile_whatever_holds_it(of):
+    draws = normal(101, 2, 3)
+    for function, q in ((stats.percentile, 5), (stats.union, 95), (stats.intersection, 5)):
+        assert torch.equal(function(draws, of(q)), stats.percentile(draws, q))
 
 
 def test_a_percentile_stays_between_its_neighbours():
@@ -352,13 +406,17 @@ def test_what_is_made_of_percentiles_warns_as_they_do(function):
     assert len(caught) == 1
 
 
-@pytest.mark.parametrize("q", [-1, 101, float("nan"), [], [50, 120]], ids=str)
-def test_a_percentile_lies_from_0_to_100(q):
+OFF = [-1, 101, float("nan"), [], [50, 120], None, "5", object(), [[5, 50]], np.array([[5, 50]]), torch.ones(2, 2)]
+
+
+@pytest.mark.parametrize("q", OFF, ids=str)
+@pytest.mark.parametrize("function", [stats.percentile, stats.union, stats.intersection])
+def test_a_percentile_lies_from_0_to_100(function, q):
     with pytest.raises(ValueError, match="from 0 to 100"):
-        stats.percentile(torch.arange(50.0), q)
+        function(torch.arange(50.0), q)
 
 
-@pytest.mark.parametrize("level", [0, -0.1, 1.1, 90, float("nan")])
+@pytest.mark.parametrize("level", [0, -0.1, 1.1, 90, float("nan"), None, "0.9", [0.9, 0.5]], ids=repr)
 def test_an_interval_has_a_level_above_0_and_at_most_1(level):
     with pytest.raises(ValueError, match=r"90% is level=0\.9"):
         stats.interval(torch.arange(50.0), level)

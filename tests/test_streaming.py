@@ -154,6 +154,22 @@ def test_float64_keeps_its_range_while_magnitudes_change(exponents: tuple[int, i
         close(getattr(sums(draws, size), name)(), getattr(stats, name)(draws), 1e-12)
 
 
+@every_moment
+@pytest.mark.parametrize(("dtype", "exponent"), [(torch.float64, -532), (torch.float64, -1060), (torch.float32, -120)])
+def test_zeros_before_or_after_tiny_draws_are_draws_like_others(name: str, dtype: torch.dtype, exponent: int) -> None:
+    """0 has no unit of its own: from another unit to that of 2^-532, squares would grow by an infinite factor."""
+    statistic, arguments, _ = MOMENTS[name]
+    zeros, tiny = torch.zeros(5, 3, dtype=dtype), normal(5, 3, dtype=dtype) * 2.0**exponent
+    for parts in ((zeros, tiny), (tiny, zeros)):
+        merged, draws = MomentSums.of(parts[0]).merged(MomentSums.of(parts[1])), torch.cat(parts)
+        torch.testing.assert_close(
+            getattr(merged, statistic)(*arguments),
+            getattr(stats, statistic)(draws, *arguments),
+            rtol=torch.finfo(dtype).eps * 100,
+            atol=torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps,
+        )
+
+
 @pytest.mark.parametrize("value", [0.0, 0.1, -1e30, 1e-40, 3e38])
 def test_equal_draws_have_no_spread_at_all(size: int, value: float) -> None:
     kept = sums(torch.full((12, 2), value), size)
@@ -202,9 +218,10 @@ def test_one_draw_has_a_mean_and_no_spread() -> None:
 
 
 def test_a_fifth_moment_is_not_kept() -> None:
-    for k in (0, 1.5):
+    for k in (0, 1.5, None, np.float64(2)):
         with pytest.raises(ValueError, match="whole order k of at least 1"):
             sums(normal(9, 2), 3).moment(k)
+    assert torch.equal(sums(normal(9, 2), 3).moment(np.int64(3)), sums(normal(9, 2), 3).moment(3))
     with pytest.raises(NotKept, match="up to order 4"):
         sums(normal(9, 2), 3).moment(5)
 
@@ -257,6 +274,8 @@ def test_percentiles_keep_their_dtype(dtype: torch.dtype, size: int) -> None:
     draws = normal(60, 4, dtype=dtype)
     kept = order(draws, size, [5, 50, 95])
     for ours, whole in (
+        (kept.percentile(np.array(5)), stats.percentile(draws, 5)),
+        (kept.percentile(torch.tensor([5.0])), stats.percentile(draws, [5])),
         (kept.percentile([5, 95]), stats.percentile(draws, [5, 95])),
         (torch.stack(kept.interval()), torch.stack(stats.interval(draws))),
         (kept.union(), stats.union(draws)),
@@ -292,8 +311,11 @@ def test_a_percentile_between_those_kept_is_refused(size: int) -> None:
         kept.median()
     with pytest.raises(ValueError, match="from 0 to 100"):
         kept.percentile(101)
-    with pytest.raises(ValueError, match="a level above 0"):
-        kept.interval(0)
+    for level in (0, None, "0.9"):
+        with pytest.raises(ValueError, match="a level above 0"):
+            kept.interval(level)
+    with pytest.raises(ValueError, match="from 0 to 100"):
+        kept.union(None)
 
 
 def test_too_few_draws_for_a_percentile_are_told() -> None:

@@ -29,6 +29,7 @@ LAYERS = {
     "metrics": 3,
     "attribution": 4,
     "_checked_state": 4.2,
+    "_checked_case": 4.3,
     "testing": 4.5,
     "lrp": 5,
     "attr": 5.5,

@@ -29,7 +29,8 @@ class DistributionAttribution(MovableDistribution):
     attribution takes it, and a torch operation on it returns a plain tensor. What keeps the distribution:
     indexing and iteration, ``to``, ``cpu``, ``cuda``, ``float``, ``double``, ``half``, ``bfloat16``,
     ``detach``, ``clone``, ``requires_grad_``, ``map``, ``merge``, ``copy``, ``pickle``, ``torch.save``,
-    ``save`` and ``load``. Writing into it raises, because the draws would not follow.
+    ``save`` and ``load``. Writing into it raises, because the draws would not follow; its views (``dist.T``,
+    ``dist.flatten()``, slices of ``dist.point``) are plain tensors on its memory: write into a ``clone`` of them.
 
     Args:
         draws: Attributions, shape ``(T, *shape)``, kept without their graph and without a copy; or a
@@ -98,6 +99,9 @@ class DistributionAttribution(MovableDistribution):
 
     def __iter__(self) -> Iterator[DistributionAttribution]:
         return (self[at] for at in range(len(self)))
+
+    def __reversed__(self) -> Iterator[DistributionAttribution]:
+        return (self[at] for at in reversed(range(len(self))))
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> DistributionAttribution:
         """Applies a function to every draw, and to the deterministic map, before any statistic.

@@ -76,9 +76,11 @@ def merge_records(one: Record, other: Record) -> Record:
         store=one.store.merged(other.store),
         deterministic=one.deterministic if one.deterministic is not None else other.deterministic,
         predictions=_both_predictions(one.predictions, other.predictions),
+        own_predictions=one.own_predictions if one.own_predictions is not None else other.own_predictions,
         sources=(*one.sources, *other.sources),
         execution=one.execution if one.execution == other.execution else None,
         nan_policy=one.nan_policy if one.nan_policy == "propagate" else other.nan_policy,
+        of_probabilities=one.predicts_probabilities and other.predicts_probabilities,
     )
 
 
@@ -131,4 +133,5 @@ def convert_record(record: Record, convert: Callable[[Tensor], Tensor], device: 
         predictions=None if predictions is None else predictions.to(device),
         own_predictions=None if record.own_predictions is None else record.own_predictions.to(device),
         target=target.to(device) if isinstance(target, Tensor) else target,
+        of_probabilities=record.predicts_probabilities,
     )

@@ -112,10 +112,13 @@ def checked_predictions(predictions: Tensor | None, n_draws: int) -> Tensor | No
         ``predictions`` detached, or None.
 
     Raises:
+        TypeError: If they are no tensor.
         ValueError: If the first axis is not that of the draws.
     """
     if predictions is None:
         return None
+    if not isinstance(predictions, Tensor):
+        raise TypeError(f"predictions are a tensor (T, N, ...), got {type(predictions).__name__}; torch.stack them.")
     if predictions.shape[:1] != (n_draws,):
         raise ValueError(
             f"predictions have one entry for each of the {n_draws} draws, (T, N, ...); "

@@ -15,6 +15,9 @@ from captum_uq.distribution.stores import restored
 
 FORMAT = "captum_uq.DistributionAttribution"
 VERSION = 1
+_ENTRIES = {"point", "draws", *(each.name for each in dataclasses.fields(Record))} - {"store"}
+_LATER = {"of_probabilities"}
+"""Entries that older files do not have."""
 
 
 def compact(tensor: Tensor) -> Tensor:
@@ -87,7 +90,7 @@ def read(path: str | os.PathLike[str], map_location: Any = None) -> tuple[Tensor
             f"{os.fspath(path)!r} has format version {version!r} and this captum_uq reads {VERSION}; "
             "load it with the version of captum_uq that saved it."
         )
-    if set(content) != {"point", "draws", *(each.name for each in dataclasses.fields(Record))} - {"store"}:
+    if not _ENTRIES - _LATER <= set(content) <= _ENTRIES:
         raise ValueError(f"{foreign}: its entries are {sorted(content)}.")
     execution = content.pop("execution")
     content["execution"] = None if execution is None else Execution(*execution)

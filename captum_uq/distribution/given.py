@@ -30,16 +30,23 @@ def given_record(record: Record, prediction: int) -> Record:
     if not isinstance(prediction, (numbers.Number, Tensor)):
         raise TypeError(f"prediction is the number of a class, got {prediction!r}.")
     draws = record.store.draws
-    if record.predictions is None or record.predictions.dim() < 2:
+    if record.predictions is None:
         raise ValueError(
             "given(prediction=) needs the predictions of the draws: attribute with return_predictions=True."
+        )
+    if not record.predicts_classes():
+        raise ValueError(
+            "given(prediction=) needs the predictions of a classifier, (T, N, C), got shape "
+            f"{tuple(record.predictions.shape)}: a draw predicts no one class. Select draws by their number, "
+            "DistributionAttribution(dist.draws[chosen])."
         )
     if record.has_examples and draws.shape[1] != 1:
         raise ValueError(
             f"Draws predict a class for one example, and there are {draws.shape[1]}: each would keep other "
             "draws. Index one first, dist[3].given(prediction=...)."
         )
-    classes = classes_of(record.predictions).reshape(len(draws), -1)[:, 0]
+    probabilities = record.predicts_probabilities
+    classes = classes_of(record.predictions, probabilities).reshape(len(draws), -1)[:, 0]
     kept = (classes == prediction).nonzero().flatten()
     if not len(kept):
         counts = {int(c): int((classes == c).sum()) for c in classes.unique()}
@@ -48,4 +55,5 @@ def given_record(record: Record, prediction: int) -> Record:
         record,
         store=Draws(draws[kept.to(draws.device)]),
         predictions=record.predictions[kept.to(record.predictions.device)],
+        of_probabilities=probabilities,
     )

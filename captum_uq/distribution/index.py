@@ -53,6 +53,7 @@ def _follow_examples(record: Record, index: Any) -> dict[str, Any]:
         changes["predictions"] = record.predictions[:, examples] if known else None
         own = record.own_predictions
         changes["own_predictions"] = own[examples] if known and own is not None else None
+        changes["of_probabilities"] = record.predicts_probabilities
     if record.target_per_example():
         changes["target"] = _index_target(record.target, examples) if known else None
     changes["has_examples"] = known and not _is_number(examples)

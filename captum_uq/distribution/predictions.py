@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from captum_uq import stats
-from captum_uq.samplers._agreement import Agreement, agreement, classes_of
+from captum_uq.samplers._agreement import Agreement, agreement, are_probabilities, classes_of
 
 
 class Predictions(torch.Tensor):
@@ -14,7 +17,8 @@ class Predictions(torch.Tensor):
 
     Any torch operation on it returns a plain tensor. Entropies are in nats, of probabilities: outputs that are no
     probabilities (none negative, sum 1 over the last axis) are taken as logits and pass a softmax. One output
-    ``C = 1`` is the score of class 1 against class 0.
+    ``C = 1`` is the score of class 1 against class 0: its probability where the outputs of all draws, all examples of
+    the call and the network as it stands lie in [0, 1], else its logit.
 
     Example:
         >>> predictions = Predictions.of(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]))
@@ -25,22 +29,42 @@ class Predictions(torch.Tensor):
     """
 
     deterministic: Tensor | None
+    of_classes: bool
+    of_probabilities: bool
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]  # as nn.Parameter's
 
     @classmethod
-    def of(cls, outputs: Tensor, deterministic: Tensor | None = None) -> Predictions:
+    def of(
+        cls,
+        outputs: Tensor,
+        deterministic: Tensor | None = None,
+        *,
+        of_classes: bool = True,
+        of_probabilities: bool | None = None,
+    ) -> Predictions:
         """The outputs with their summaries, on the same memory.
 
         Args:
             outputs: Outputs of each draw, ``(T, N, C)``, or ``(T, C)`` of one example.
             deterministic: Outputs of the network as it stands, ``(N, C)`` or ``(C,)``.
+            of_classes: Whether the last axis is that of classes.
+            of_probabilities: Whether they are probabilities; None to tell by all of them.
 
         Returns:
             The predictions.
         """
         predictions = outputs.detach().as_subclass(cls)
         predictions.deterministic = deterministic
+        predictions.of_classes = of_classes and outputs.dim() > 1
+        predictions.of_probabilities = (
+            probabilities_in(outputs, deterministic) if of_probabilities is None else of_probabilities
+        )
         return predictions
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Predictions:
+        own = copy.deepcopy(self.deterministic, memo)
+        facts = {"of_classes": self.of_classes, "of_probabilities": self.of_probabilities}
+        return self.of(self.outputs.clone(), own, **facts)
 
     @property
     def outputs(self) -> Tensor:
@@ -60,20 +84,12 @@ class Predictions(torch.Tensor):
 
         Raises:
             ValueError: The outputs have no axis of classes.
-        """
-        outputs = self.outputs
-        if outputs.dim() < 2 or not outputs.is_floating_point():
-            raise ValueError(
-                f"Entropies need the outputs of a classifier, (T, N, C), got shape {tuple(outputs.shape)}. For a "
-                "regression, look at variance()."
-            )
+        """  # noqa: DOC502 -- raised by the check
+        outputs = self._of_a_classifier()
         if outputs.shape[-1] == 1:
-            in_unit = bool(((outputs >= 0) & (outputs <= 1)).all())
-            positive = outputs if in_unit else outputs.sigmoid()
+            positive = outputs if self.of_probabilities else outputs.sigmoid()
             return torch.cat([1 - positive, positive], dim=-1)
-        sums = outputs.sum(-1)
-        normalized = bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-        return outputs if normalized else outputs.softmax(-1)
+        return outputs if self.of_probabilities else outputs.softmax(-1)
 
     def predictive(self) -> Tensor:
         """Posterior predictive probabilities, ``1/T sum_t p_t``, ``(N, C)``."""
@@ -92,8 +108,26 @@ class Predictions(torch.Tensor):
         return (self.entropy() - _entropy(self.probabilities()).mean(0)).clamp_min(0)
 
     def classes(self) -> Tensor:
-        """Predicted class of each draw, ``(T, N)``."""
-        return classes_of(self.outputs)
+        """Predicted class of each draw, ``(T, N)``.
+
+        Raises:
+            ValueError: The outputs have no axis of classes.
+        """  # noqa: DOC502 -- raised by the check
+        return classes_of(self._of_a_classifier(), self.of_probabilities)
+
+    def _of_a_classifier(self) -> Tensor:
+        """The outputs, where their last axis is that of classes.
+
+        Raises:
+            ValueError: It is not.
+        """
+        if not self.of_classes or not self.outputs.is_floating_point():
+            raise ValueError(
+                f"Classes and entropies need the outputs of a classifier, (T, N, C), got shape {tuple(self.shape)}. "
+                "For a regression, look at variance(). Where there are several positions, put the axis of classes last "
+                "and say so: captum_uq.distribution.predictions.Predictions.of(outputs.movedim(2, -1))."
+            )
+        return self.outputs
 
     def flip_rate(self) -> Tensor:
         """Share of draws that predict another class than the network itself, ``(N,)``.
@@ -101,7 +135,8 @@ class Predictions(torch.Tensor):
         Where the network's own outputs are not known: another class than the most frequent one.
         """
         classes = self.classes()
-        reference = classes.mode(0).values if self.deterministic is None else classes_of(self.deterministic)
+        own = self.deterministic
+        reference = classes.mode(0).values if own is None else classes_of(own, self.of_probabilities)
         return (classes != reference).to(self.outputs.dtype).mean(0)
 
     def agreement(self, labels: Tensor | None = None) -> Agreement:
@@ -121,7 +156,12 @@ class Predictions(torch.Tensor):
                 "Agreement compares with the network itself, whose outputs were not kept. "
                 "Measure it with sampler.agreement(inputs)."
             )
-        return agreement(self.outputs, self.deterministic, labels)
+        return agreement(self.outputs, self.deterministic, labels, self.of_probabilities)
+
+
+def probabilities_in(outputs: Tensor, deterministic: Tensor | None) -> bool:
+    """Whether outputs of draws ``(T, N, C)``, and of the network as it stands, are probabilities of classes."""
+    return outputs.dim() > 1 and are_probabilities(outputs, *([] if deterministic is None else [deterministic]))
 
 
 def _entropy(probabilities: Tensor) -> Tensor:

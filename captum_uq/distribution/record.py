@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution.execution import Execution
-from captum_uq.distribution.predictions import Predictions
+from captum_uq.distribution.predictions import Predictions, probabilities_in
 from captum_uq.distribution.stores import Store
 
 Target = int | tuple[int, ...] | Tensor | list[int] | list[tuple[int, ...]] | None
@@ -34,6 +35,7 @@ class Record:
     has_examples: bool  # whether dim 0 of shape is the batch of N examples
     own_predictions: Tensor | None = None  # shape: (N, ...), of the network as it stands
     execution: Execution | None = None
+    of_probabilities: bool | None = None  # whether the predictions are; None where all are here to tell it
 
     def as_dict(self) -> dict[str, Any]:
         """The fields by name, as they are: ``dataclasses.asdict`` would copy the tensors."""
@@ -53,6 +55,17 @@ class Record:
     def predictions_per_example(self) -> bool:
         """Whether axis 1 of the predictions is the batch."""
         return self.predictions is not None and self.predictions.shape[1:2] == (self.n_examples,)
+
+    def predicts_classes(self) -> bool:
+        """Whether the last axis of the predictions, ``(T, N, C)`` or ``(T, C)`` of one example, is that of classes."""
+        return self.predictions is not None and self.predictions.dim() == 2 + self.predictions_per_example()
+
+    @functools.cached_property
+    def predicts_probabilities(self) -> bool:
+        """Whether the predictions are probabilities: an example of them alone would not always tell."""
+        if self.of_probabilities is not None or self.predictions is None:
+            return bool(self.of_probabilities)
+        return probabilities_in(self.predictions, self.own_predictions)
 
 
 class Recorded:
@@ -87,8 +100,15 @@ class Recorded:
     @property
     def predictions(self) -> Predictions | None:
         """The outputs of each draw, shape ``(T, N, ...)``, with their summaries: entropy, flip rate, ..."""
-        outputs = self._record.predictions
-        return None if outputs is None else Predictions.of(outputs, self._record.own_predictions)
+        record = self._record
+        if record.predictions is None:
+            return None
+        return Predictions.of(
+            record.predictions,
+            record.own_predictions,
+            of_classes=record.predicts_classes(),
+            of_probabilities=record.predicts_probabilities,
+        )
 
     @property
     def seed(self) -> int | tuple[int | None, ...] | None:

@@ -102,6 +102,12 @@ class Job:
                 self._before.restore()
 
     @contextlib.contextmanager
+    def as_it_stands(self) -> Iterator[None]:
+        """The network with nothing drawn."""
+        with self.untouched(), self.bound.undrawn():
+            yield
+
+    @contextlib.contextmanager
     def draw(self, index: int) -> Iterator[None]:
         """The network as draw ``index``."""
         with self.untouched(), self.bound.draw(index, self.seed or 0):
@@ -124,7 +130,7 @@ class Job:
 
 def run_deterministic(job: Job) -> tuple[Any, Tensor | None]:
     """What Captum returns for the network as it stands, with nothing drawn, and the network's prediction."""
-    with job.untouched():
+    with job.as_it_stands():
         with job.noise.aside(), job.noise.of_draw(0), job.seeing(job.call) as seen:
             result = tree_map(Tensor.detach, job.run(job.call))
         return result, job.prediction(seen)
@@ -132,5 +138,5 @@ def run_deterministic(job: Job) -> tuple[Any, Tensor | None]:
 
 def run_prediction(job: Job) -> Tensor | None:
     """What the network as it stands predicts on the inputs, ``(N, *outputs)``."""
-    with job.untouched():
+    with job.as_it_stands():
         return job.prediction(Seen(job.call))

@@ -29,8 +29,8 @@ def at_work(sampler: Sampler, model: nn.Module | None, call: Call, *, restore_rn
         The sampler at work on the model.
     """
     with contextlib.ExitStack() as stack:
+        stack.enter_context(exclusive())
         if model is not None:
-            stack.enter_context(exclusive(model))
             stack.enter_context(preserved(model, buffers=True))
             stack.enter_context(eager(model, call.method))
         stack.enter_context(preserved_gradients(list(leaves((call.args, call.kwargs)))))

@@ -65,10 +65,28 @@ class Affine:
         return self.order.together(result)
 
     @property
+    def written_by_torch(self) -> bool:
+        """Whether the layer runs as torch wrote it: a subclass may mask its weight, pad its inputs or add to it."""
+        kind, base = type(self.module), _kind(self.module)
+        return all(getattr(kind, name, None) is getattr(base, name, None) for name in ("forward", "_conv_forward"))
+
+    @torch.no_grad()
+    def gives(self, output: Tensor, *inputs: Any) -> bool:
+        """Whether the layer's weight and bias alone make its output of its inputs."""
+        try:
+            found = self(*inputs)
+        except (TypeError, ValueError, RuntimeError):  # it takes other inputs
+            return False
+        limit = torch.finfo(output.dtype).eps ** 0.5 * float(output.abs().max())
+        return found.shape == output.shape and torch.allclose(found, output, rtol=0, atol=limit)
+
+    def has_channels_second(self, dims: int) -> bool:
+        """Whether an output's second dimension, which a BatchNorm scales, is that of the layer's outputs."""
+        return dims == self._dims
+
+    @property
     def _dims(self) -> int:
-        """Of a weight of one draw."""
-        weight: Any = self.module.weight
-        return int(weight.dim())
+        return weight_dims(self.module)
 
     def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Of all draws ``(D, *shape)`` where they are drawn; read where a rule needs them."""
@@ -82,7 +100,8 @@ class Affine:
         if isinstance(self.module, TRANSPOSED):
             return self._transposed(self.module, inputs, weight, bias)
         if isinstance(self.module, CONVOLUTIONS):
-            output: Tensor = self.module._conv_forward(inputs, weight, bias)
+            kind: Any = _kind(self.module)  # torch's own, whatever a subclass makes of it
+            output: Tensor = kind._conv_forward(self.module, inputs, weight, bias)
             return output
         return F.linear(inputs, weight, bias)
 
@@ -131,8 +150,19 @@ def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
     """
     if not is_affine(module):
         return None
-    size = tuple(output.shape[2:]) if output.dim() == module.weight.dim() else tuple(output.shape[1:])
+    size = tuple(output.shape[2:]) if output.dim() == weight_dims(module) else tuple(output.shape[1:])
     return Affine(module, size, order_of(module, "weight", "bias"))
+
+
+def _kind(module: nn.Module) -> type[nn.Module]:
+    """Which of `AFFINE` a layer is."""
+    return next(kind for kind in AFFINE if isinstance(module, kind))
+
+
+def weight_dims(module: nn.Module) -> int:
+    """How many dimensions the weight of a layer has, without reading it: it may be computed."""
+    size: Any = getattr(module, "kernel_size", ())
+    return 2 + len(size)
 
 
 def order_of(module: nn.Module, *names: str) -> Order | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from captum_uq._captum import Addition_Module
 from captum_uq.lrp._affine import AFFINE
@@ -40,12 +41,17 @@ _BY_NAME = {
     "torchvision.ops.stochastic_depth.StochasticDepth": PASS,
     "torchvision.ops.misc.SqueezeExcitation": PASS,
     "timm.layers.drop.DropPath": PASS,
-    "timm.layers.squeeze_excite.SqueezeExcite": PASS,
+    "timm.layers.squeeze_excite.SEModule": PASS,
+    "timm.layers.squeeze_excite.SqueezeExciteCl": PASS,
+    "timm.layers.squeeze_excite.EffectiveSEModule": PASS,
+    "timm.models._efficientnet_blocks.SqueezeExcite": PASS,
 }
 """Types of libraries that we do not import. A gate (squeeze and excitation) multiplies each channel by a number taken
 for constant: relevance goes to the signal and none to the gate (Arras et al., Explaining recurrent neural network
 predictions in sentiment analysis, 2017, "signal-take-all")."""
 
+_OF_NO_LAYER = (nn.Module.forward, nn.Sequential.forward)
+"""Forwards of a container that nothing is in: there is none (a ModuleList, a ParameterDict), or it is the identity."""
 
 _ON_TOP = ("captum_uq.lrp._attach", "captum_uq.samplers._held")
 
@@ -101,7 +107,9 @@ def _leaves(
     if id(module) in seen:
         return
     seen.add(id(module))
-    children = list(module.named_children())
+    children = [
+        own for own in module.named_children() if not (own[0] == "parametrizations" and is_parametrized(module))
+    ]
     if not children or (name and (whole(name, module) or type_name(module) in _BY_NAME)):
         yield name, module
         return
@@ -110,12 +118,13 @@ def _leaves(
 
 
 def kind_of(module: nn.Module) -> str | None:
-    """The kind of a module; None for a type that has none. What a held draw drops passes relevance, of any type."""
+    """The kind of a layer; None for a type that has none. What a held draw drops passes relevance, of any type."""
     for types, kind in _BY_TYPE.items():
         if isinstance(module, types):
             return kind
     held = isinstance(inspect.getattr_static(type(module), "rule", None), property)
-    return _BY_NAME.get(type_name(module)) or (PASS if held else None)
+    passes = held or (type(module).forward in _OF_NO_LAYER and "forward" not in vars(module))
+    return _BY_NAME.get(type_name(module)) or (PASS if passes else None)
 
 
 def original_type(module: nn.Module) -> type[nn.Module]:

@@ -67,7 +67,12 @@ def by_sign(
 
 
 def stabilized(z: Tensor, epsilon: float | Tensor) -> Tensor:
-    """``z + epsilon sign(z)`` with ``sign(0) = 1`` (Bach et al. 2015, eq. 58), by signs: CPUs have vectors for them."""
+    """``z + epsilon sign(z)`` with ``sign(0) = 1`` (Bach et al. 2015, eq. 58), by signs: CPUs have vectors for them.
+
+    An epsilon that the dtype does not have, such as 1e-9 in float16, is LRP-0's: as a number it would be 0, and 0/0.
+    """
+    if isinstance(epsilon, float) and 0 < epsilon < torch.finfo(z.dtype).tiny:
+        return not_zero(z)
     return z.sign().add_(0.5).sign_().mul_(epsilon).add_(z)
 
 
@@ -82,8 +87,11 @@ def above(total: Tensor, least: float) -> Tensor:
 
 
 def least_shared(total: Tensor) -> float:
-    """What a total of terms of 0 or more must be above to be divided by: a stabilizer would take from small ones."""
-    return float(torch.finfo(total.dtype).tiny ** 0.5)
+    """What a total of terms of 0 or more must be above to be divided by: a stabilizer would take from small ones.
+
+    Of float16, which has few numbers below, 1e-4: its root would be 0.008.
+    """
+    return min(1e-4, float(torch.finfo(total.dtype).tiny ** 0.5))
 
 
 def mask(chosen: Tensor, relevance: Tensor) -> Tensor:

@@ -71,9 +71,26 @@ class Step:
             return self.output
         return self.once("result", lambda: self.function(*self.inputs))
 
+    @property
+    def known_weight(self) -> bool:
+        """Whether the layer is what its weight and bias say."""
+        affine = self.affine
+        if affine is None or affine.written_by_torch:
+            return affine is not None
+        return self.once("known weight", lambda: affine.gives(self.result(), *self.inputs))
+
     def folded(self, affine: Affine) -> Step:
         """The step of a layer with another weight and bias."""
         return replace(self, output=None, function=affine, affine=affine, _known={})
+
+    def followed(self, change: Callable[[Tensor], Tensor]) -> Step:
+        """The step of a layer and a linear function of its output, as one layer of which the weight is not known."""
+
+        def function(*inputs: Tensor) -> Tensor:
+            ran = inputs[0] is self.inputs[0]  # of drawn weights only the forward under way knows
+            return change(self.result() if ran else self.function(*inputs))
+
+        return replace(self, output=None, function=function, affine=None, _known={})
 
 
 class _Propagation(torch.autograd.Function):
@@ -93,17 +110,6 @@ class _Propagation(torch.autograd.Function):
         return (None, None, *(r.detach() for r in relevances))
 
 
-class _InPlace(_Propagation):
-    """`_Propagation` for an operation that writes its output into its first input."""
-
-    @staticmethod
-    def forward(ctx: Any, propagate: Propagate, output: Tensor, *inputs: Tensor) -> Tensor:
-        """Write the output into the first input."""
-        ctx.propagate = propagate
-        ctx.mark_dirty(inputs[0])
-        return inputs[0].copy_(output)
-
-
 def propagated(propagate: Propagate, output: Tensor, inputs: tuple[Tensor, ...], *, in_place: bool = False) -> Tensor:
     """An output in the network's graph, whose relevance goes to the inputs by a rule.
 
@@ -116,9 +122,8 @@ def propagated(propagate: Propagate, output: Tensor, inputs: tuple[Tensor, ...],
     Returns:
         The output.
     """
-    node = _InPlace if in_place else _Propagation
-    result: Tensor = node.apply(propagate, output.detach(), *inputs)
-    return result
+    result: Tensor = _Propagation.apply(propagate, output.detach(), *inputs)
+    return inputs[0].copy_(result) if in_place else result  # autograd knows of what it is a view
 
 
 def leaf(tensor: Tensor) -> Tensor:

@@ -138,7 +138,8 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
         """One use of a layer."""
         function = functools.partial(_plain_forward, module)
         affine = affine_of(module, output)
-        return Step(_name(module), leaves, output, affine or function, module, affine)
+        known = affine is not None and affine.written_by_torch
+        return Step(_name(module), leaves, output, affine if affine and known else function, module, affine)
 
     def connect(self, step: Step, inputs: tuple[Tensor, ...], value: Tensor | None = None) -> Tensor:
         """The output of a step in the network's graph, with this rule as its backward pass.
@@ -195,7 +196,7 @@ def propagate_gradient(
     parts = [torch.zeros_like(x) if g is None else g.detach() for x, g in zip(inputs, gradients, strict=True)]
     if selects:
         return tuple(parts)
-    own = step is not None and step.affine is not None  # a product is a tensor of its own, which may be written to
+    own = step is not None and step.function is step.affine  # a product is a tensor of its own, which may be written to
     multiply = Tensor.mul_ if own else Tensor.mul
     return tuple(multiply(g, factor(i, x.detach(), g)) for i, (x, g) in enumerate(zip(inputs, parts, strict=True)))
 

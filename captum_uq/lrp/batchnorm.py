@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from captum_uq.lrp._affine import order_of, own_tensor
 from captum_uq.lrp._step import Step
-from captum_uq.lrp.base import producer_of
+from captum_uq.lrp.base import Producer, producer_of
 from captum_uq.lrp.passing import PassRule
+from captum_uq.lrp.rules import EpsilonRule
 from captum_uq.samplers._order import Order
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -23,6 +24,8 @@ class BatchNormRule(PassRule):
     weight ``s W`` and the bias ``s b + t``. Which layer made ``z`` is seen in the forward pass, not guessed from names,
     and nothing is written into either layer. Where no linear layer made ``z`` (DenseNet normalises concatenations),
     relevance passes unchanged, which is conservative; Captum's epsilon rule is not, because it takes ``t`` for a bias.
+    Where ``s`` is not one number for each output of the layer (a Linear layer on a sequence), or the weight is not all
+    that the layer is made of, epsilon rules take the two for one layer all the same; with others relevance passes.
 
     References:
         Hui and Binder, BatchNorm decomposition for deep neural network interpretation, 2019; Guillemot et al.,
@@ -39,12 +42,10 @@ class BatchNormRule(PassRule):
         order = order_of(step.module, "weight", "bias", "running_mean", "running_var")
         scale, shift = scale_and_shift(step.module, order)
         producer = producer_of(inputs[0])
-        if producer is None:
+        folded = None if producer is None else _folded(producer, inputs[0].dim(), scale, shift, order)
+        if producer is None or folded is None:
             return super().connect(step, inputs, value)
-        rule, before, sources, _ = producer
-        assert before.affine is not None  # only such steps leave a producer
-        folded = before.folded(before.affine.scaled(scale, shift, order))
-        output = rule.connect(folded, sources, step.result())
+        output = producer.rule.connect(folded, producer.inputs, step.result())
         output.register_hook(self._record)
         return output
 
@@ -54,6 +55,23 @@ class BatchNormRule(PassRule):
 
     def __repr__(self) -> str:
         return "BatchNormRule()"
+
+
+def _folded(producer: Producer, dims: int, scale: Tensor, shift: Tensor, order: Order | None) -> Step | None:
+    """The layer before, whose output has so many dimensions, and the normalisation as one; None where no rule can."""
+    rule, before, _, _ = producer
+    assert before.affine is not None  # only such steps leave a producer
+    if before.affine.has_channels_second(dims) and before.known_weight:
+        return before.folded(before.affine.scaled(scale, shift, order))
+    if isinstance(rule, EpsilonRule):
+        return before.followed(lambda z: _normalised(z, scale, shift, order))
+    return None
+
+
+def _normalised(z: Tensor, scale: Tensor, shift: Tensor, order: Order | None) -> Tensor:
+    """``s z + t`` of ``z``, shape ``(N, C, *F)``; of many draws each row's own."""
+    scale, shift = (x.reshape(*x.shape[:-1], 1, -1, *[1] * (z.dim() - 2)) for x in (scale, shift))
+    return z * scale + shift if order is None else order.together(order.apart(z) * scale + shift)
 
 
 def scale_and_shift(module: nn.Module, order: Order | None = None) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from captum_uq.lrp._layers import (
     find_layers,
     original_type,
 )
+from captum_uq.lrp._no_rule import NoRule
 from captum_uq.lrp._shares import TINY
 from captum_uq.lrp.base import LayerRule
 from captum_uq.lrp.batchnorm import BatchNormRule
@@ -68,7 +69,7 @@ class Composite(ABC):
     composite says for linear layers; for other layers what conserves relevance: `PassRule` for element-wise
     activations, dropout and reshaping, `EpsilonRule` for average-pools and additions, ``max_pool`` for max-pools,
     `BatchNormRule`. Additions that a ``forward`` writes as ``a + b`` are found while the network runs. A layer
-    without a rule raises.
+    without a rule raises once relevance reaches it.
 
     Args:
         rules: Rules of the user's own, by name (or glob pattern) or by type; a module with others inside becomes one
@@ -129,10 +130,10 @@ class Composite(ABC):
             model: The network.
 
         Returns:
-            The rules by name, in the order of registration; print it to see them.
+            The rules by name, in the order of registration; print it to see them. A layer without one has ``no rule``.
 
         Raises:
-            TypeError: A layer has no rule.
+            TypeError: The network is TorchScript.
             ValueError: A name in ``rules`` matches nothing.
         """  # noqa: DOC502
         if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
@@ -141,7 +142,7 @@ class Composite(ABC):
             )
         self._check_names(model)
         layers = find_layers(model, lambda name, module: self._given(name, module) is not None)
-        rules = [self._checked(layer) for layer in layers]
+        rules = [self._rule_of(layer) for layer in layers]
         return RuleMapping(layers, rules, f"{self!r} on {type(model).__name__}")
 
     @contextlib.contextmanager
@@ -186,15 +187,16 @@ class Composite(ABC):
         by_type = [r for key, r in self.rules.items() if isinstance(key, type) and isinstance(module, key)]
         return next((copy.copy(rule) for rule in (*by_name, *by_type)), None)
 
-    def _checked(self, layer: Layer) -> PropagationRule:
-        rule = self._given(layer.name, layer.module) or self.rule(layer)
-        if rule is None:
-            raise TypeError(
+    def _rule_of(self, layer: Layer) -> PropagationRule:
+        return (
+            self._given(layer.name, layer.module)
+            or self.rule(layer)
+            or NoRule(
                 f"{type(self).__name__} has no rule for {layer}. Give it one by name or by type, "
                 f"rules={{{layer.name!r}: ...}}: PassRule() if it acts on each element by itself, EpsilonRule() if it "
                 "is linear in its inputs. A softmax at the end is best left out: explain the logits."
             )
-        return rule
+        )
 
     def _check_names(self, model: nn.Module) -> None:
         names = [name for name, _ in model.named_modules()]

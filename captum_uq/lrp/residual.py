@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from captum_uq._trees import leaves
 from captum_uq.lrp._shares import TINY
 from captum_uq.lrp._step import Step, leaf, propagated
 from captum_uq.lrp.base import LayerRule
@@ -43,6 +44,7 @@ _RESHAPES = {
     *("__getitem__", "__get__", "select", "narrow", "index_select", "gather", "take_along_dim", "unfold"),
     *("clone", "contiguous", "detach", "requires_grad_", "to", "float", "double", "half", "type", "type_as", "cpu"),
     *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "pad", "as_subclass", "positive", "cuda"),
+    *("copy_", "fill_", "zero_"),
 }
 """Their gradient passes every element's relevance on as it is."""
 
@@ -99,10 +101,10 @@ class Functions(TorchFunctionMode):
             result: Tensor = func(*_filled(hollow_args, inputs), **_filled(hollow_kwargs, inputs))
             return result
 
-        leaves = tuple(x.detach() if passes else leaf(x) for x in slots)
-        output = function(*leaves)
+        own = tuple(x.detach() if passes else leaf(x) for x in slots)
+        output = function(*own)
         pool = _pool(name, args, kwargs) if name in _MAXIMA else None
-        step = Step(f"{name} in {self._where()}", leaves, output, function, pool)
+        step = Step(f"{name} in {self._where()}", own, output, function, pool)
         return propagated(functools.partial(rule.relevance, step), output, tuple(slots), in_place=_in_place(name))
 
     def _refused(self, name: str, result: Any) -> Any:
@@ -116,8 +118,8 @@ class Functions(TorchFunctionMode):
                 "rules={type or name: PassRule()} where it acts on each element by itself."
             )
 
-        for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, Tensor) and tensor.requires_grad:
+        for tensor in _written(result) if _in_place(name) else leaves(result):
+            if tensor.requires_grad:
                 tensor.register_hook(refuse)
         return result
 
@@ -163,6 +165,14 @@ class Functions(TorchFunctionMode):
 def _is_activation(value: Any) -> bool:
     """Whether relevance may pass through a value: what depends on the inputs, and no parameter."""
     return isinstance(value, Tensor) and value.requires_grad and not isinstance(value, nn.Parameter)
+
+
+def _written(result: Any) -> Iterator[Tensor]:
+    """What an operation in place wrote to: of a view the whole too, which relevance may reach by itself."""
+    for tensor in leaves(result):
+        yield tensor
+        if tensor._base is not None:
+            yield tensor._base
 
 
 def _in_place(name: str) -> bool:

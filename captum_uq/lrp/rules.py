@@ -32,12 +32,27 @@ def require_affine(step: Step, rule: LayerRule) -> Affine:
     Raises:
         TypeError: It has none that the rules know.
     """
-    if step.affine is None:
+    affine = affine_if_linear(step, rule)
+    if affine is None:
         raise TypeError(
             f"{rule!r} is a rule for Linear and convolutional layers, and {step.name} is neither. "
             "Give it EpsilonRule() if it is linear in its inputs, PassRule() if it acts on each element by itself."
         )
-    return step.affine
+    return affine
+
+
+def affine_if_linear(step: Step, rule: LayerRule) -> Affine | None:
+    """The weight and bias of a layer; None for one without.
+
+    Raises:
+        TypeError: Its class has a forward of its own, which gives something else than they do.
+    """
+    if step.affine is None or step.known_weight:
+        return step.affine
+    raise TypeError(
+        f"{rule!r} reads a layer's weight and bias, and the forward of {step.name} gives something else than they do. "
+        "Give it a rule that only runs it: rules={name or type: EpsilonRule()}."
+    )
 
 
 def check_not_negative(name: str, value: float) -> float:
@@ -82,7 +97,8 @@ class EpsilonRule(LayerRule):
     def _divisor(self, z: Tensor) -> Tensor:
         if not self.relative:
             return stabilized(z, self.epsilon) if self.epsilon else not_zero(z)
-        scale = z.square().mean(dim=tuple(range(1, z.dim())), keepdim=True).sqrt()
+        wide = z.to(torch.promote_types(z.dtype, torch.float32))  # squares of float16 end at 65504
+        scale = wide.square().mean(dim=tuple(range(1, z.dim())), keepdim=True).sqrt().to(z.dtype)
         return not_zero(stabilized(z, self.epsilon * scale))
 
     def __repr__(self) -> str:
@@ -105,7 +121,7 @@ class ZPlusRule(LayerRule):
 
     def relevance(self, step: Step, relevance: Tensor) -> tuple[Tensor, ...]:
         """Relevance of the inputs."""
-        if len(step.inputs) > 1:
+        if len(step.inputs) > 1 and affine_if_linear(step, self) is None:
             return _share_by_terms(step, relevance)
         raised = step.once("raised", lambda: self._raised(step, relevance))
         given = raised.of(relevance)
@@ -113,11 +129,12 @@ class ZPlusRule(LayerRule):
 
     def _raised(self, step: Step, relevance: Tensor) -> Shares:
         """What raises each output, and its divisor."""
-        if step.affine is None:
+        affine = affine_if_linear(step, self)
+        if affine is None:
             inputs: tuple[Tensor, ...] = (apart(positive(step.inputs[0]), relevance),)
             total = step.function(*inputs)
         else:
-            inputs, total = by_sign(step.affine, step.inputs[0], relevance, positive, None, negative)
+            inputs, total = by_sign(affine, step.inputs[0], relevance, positive, None, negative)
         return Shares(inputs, total, above(total.detach(), least_shared(total)))
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_uq.metrics.curves import PerturbationCurve
 
-__all__ = ["by_name", "differences_of", "facts_of", "pairs_of"]
+__all__ = ["by_name", "differences_of", "facts_of", "pairs_of", "rounding_of"]
 
 
 def by_name(
@@ -109,8 +109,14 @@ def differences_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]
     return difference
 
 
+def rounding_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]) -> float:
+    """How far the areas of equal curves may differ by the precision of their scores alone."""
+    curves = [named[name] for name in pair]
+    return max(4 * torch.finfo(each.auc.dtype).eps * float(each.scores.detach().abs().max()) for each in curves)
+
+
 def _check_paired(curve: PerturbationCurve, reference: PerturbationCurve, pair: tuple[str, str]) -> None:
-    """Refuse curves of other examples, steps or options.
+    """Refuse curves of other numbers of examples, or of other options as far as curves know theirs.
 
     Raises:
         ValueError: They are.

@@ -30,6 +30,7 @@ class Perturbation:
         insertion: Whether flipped features turn from the fill to the input, not the other way.
         fills: For each input what stands for its features; or a function ``(rows, flipped) -> rows`` for all.
         values: For each input what its fill made for it, shape broadcastable to ``(N, *F)``.
+        tuples: Whether a function takes tuples, as where the inputs came as one.
     """
 
     inputs: tuple[Tensor, ...]
@@ -38,6 +39,7 @@ class Perturbation:
     insertion: bool
     fills: tuple[Fill, ...] | PerturbFunction
     values: tuple[Tensor, ...]
+    tuples: bool
 
     def rows(self, examples: Tensor, steps: Tensor) -> tuple[Tensor, ...]:
         """Build some rows; a row depends on its example and step alone.
@@ -54,7 +56,7 @@ class Perturbation:
         originals = tuple(x[examples] for x in self.inputs)  # their own, in the inputs' memory format
         flipped = tuple(self._flipped(_of(rank, examples), counts) for rank in self.ranks)
         if not isinstance(self.fills, tuple):
-            return _call_user(self.fills, originals, flipped)
+            return _call_user(self.fills, originals, flipped, self.tuples)
         parts = zip(self.fills, originals, flipped, self.values, strict=True)
         return tuple(fill.apply(rows, where, _of(values, examples)) for fill, rows, where, values in parts)
 
@@ -68,9 +70,11 @@ def _of(tensor: Tensor, examples: Tensor) -> Tensor:
     return tensor.index_select(0, examples) if tensor.shape[0] > 1 else tensor
 
 
-def _call_user(fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _call_user(
+    fill: PerturbFunction, rows: tuple[Tensor, ...], flipped: tuple[Tensor, ...], tuples: bool
+) -> tuple[Tensor, ...]:
     masks = tuple(mask.expand_as(row) for mask, row in zip(flipped, rows, strict=True))
-    made = fill(rows, masks) if len(rows) > 1 else fill(rows[0], masks[0])  # it may write into them
+    made = fill(rows, masks) if tuples else fill(rows[0], masks[0])  # it may write into them
     several = made if isinstance(made, tuple) else (made,)
     got = [(tuple(t.shape), t.dtype) if isinstance(t, Tensor) else type(t).__name__ for t in several]
     wanted = [(tuple(t.shape), t.dtype) for t in rows]
@@ -106,7 +110,7 @@ def score_rows(
     scores = []
     with tqdm(total=n_rows, desc="Perturbed rows") if show_progress else nullcontext() as bar:
         for rows, examples in _passes(perturbation, n_rows, max_examples_per_batch):
-            scores.append(reader.read(forward(rows, examples), examples))
+            scores.append(reader.read(forward(rows, examples), examples).detach())  # of a function with a graph inside
             if bar is not None:
                 bar.update(len(examples))
     joined = torch.cat(scores) if len(scores) > 1 else scores[0]

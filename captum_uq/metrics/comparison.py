@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_uq.metrics._inputs import check_choice, check_count
-from captum_uq.metrics._pairing import by_name, differences_of, pairs_of
+from captum_uq.metrics._pairing import by_name, differences_of, pairs_of, rounding_of
 from captum_uq.metrics._resampling import bootstrap, holm, sign_flip_p_value
 from captum_uq.metrics.curves import PerturbationCurve
 
@@ -137,9 +137,13 @@ def compare(
     """Compare areas example by example: difference, bootstrap interval, sign-flip p value, effect size, win rate.
 
     Curves of the same examples, fills and steps are paired, which takes the differences between examples out of
-    the comparison. For curves of draws, ``(T, N, K + 1)``, the bootstrap is nested, examples outside and draws
-    inside; effect and wins are of the means over draws, and the p value is that of their sign flips or of the nested
-    bootstrap, whichever is larger: sign flips of examples do not know that other draws would have come out otherwise.
+    the comparison. Curves of another mode, score, number of steps or of examples are refused. Of what model, inputs,
+    target, baselines or ``perturb_func``, ``seed`` and ``tie_break`` they are, curves do not know: these are yours to
+    keep equal, as ``summary_curves`` does.
+
+    For curves of draws, ``(T, N, K + 1)``, the bootstrap is nested, examples outside and draws inside; effect and wins
+    are of the means over draws, and the p value is that of their sign flips or of the nested bootstrap, whichever is
+    larger: sign flips of examples do not know that other draws would have come out otherwise.
 
     Intervals are bootstrap-t, at neither end inside Student's: of 95% they cover 94% to 96% with 50 examples, be the
     differences normal, heavy-tailed, exponential or log-normal, and 92% with 20 log-normal ones, the worst case
@@ -150,7 +154,8 @@ def compare(
         reference: What each is compared with: a name in ``curves``, or a curve. Default: every pair.
         level: Confidence of the intervals, in (0, 1).
         correction: ``"holm"`` for the number of comparisons made here, or ``"none"``.
-        n_resamples: Resamples of the bootstrap, and random patterns of the sign-flip test above 12 examples.
+        n_resamples: Resamples of the bootstrap, and random patterns of the sign-flip test above 12 examples; at least
+            99, and as many as have a tail at ``level``: 199 for 0.99.
         seed: Of the private generators; no global random state is used.
 
     Returns:
@@ -187,17 +192,19 @@ def compare(
     raw = [max(p, r.p_value) if d.ndim == 2 else p for p, r, d in zip(raw, resampled, differences, strict=True)]
     adjusted = holm(raw) if correction == "holm" else raw
     direction = next(iter(named.values())).direction
+    sizes = [_size(d, direction, rounding_of(named, pair)) for pair, d in zip(pairs, flat, strict=True)]
+    tests = zip(resampled, raw, adjusted, strict=True)
     rows = [
-        PairedDifference(*pair, float(d.mean()), r.low, r.high, p, p_adjusted, *_size(d, direction), len(d))
-        for pair, d, r, p, p_adjusted in zip(pairs, flat, resampled, raw, adjusted, strict=True)
+        PairedDifference(*pair, float(d.mean()), r.low, r.high, p, p_adjusted, *size, len(d))
+        for pair, d, (r, p, p_adjusted), size in zip(pairs, flat, tests, sizes, strict=True)
     ]
     return Comparison(tuple(rows), level, correction, direction)
 
 
-def _size(differences: Tensor, direction: str) -> tuple[float, float]:
+def _size(differences: Tensor, direction: str, rounding: float) -> tuple[float, float]:
     """Effect size and win rate; 0 / 0 is 0 and x / 0 a signed infinity, where rounding alone is no spread."""
     mean, spread = differences.mean(), differences.std()
-    effect = float(mean / spread) if spread > 1e-12 * mean.abs() else float(mean.sign() * torch.inf if mean else 0.0)
+    effect = float(mean / spread) if spread > rounding else float(mean.sign() * torch.inf if mean else 0.0)
     better = differences < 0 if direction == "lower" else differences > 0
     wins = better.double().mean() + 0.5 * (differences == 0).double().mean()
     return effect, float(wins)

@@ -98,19 +98,22 @@ class PerturbationCurve:
         """Keep some examples.
 
         Args:
-            examples: Indices, or a bool mask of shape ``(N,)``.
+            examples: Indices, none included, or a bool mask of shape ``(N,)``.
 
         Returns:
             Their curves.
 
         Raises:
-            ValueError: Neither, as a mask of draws and examples is.
+            ValueError: Neither, as a mask of draws and examples is, or floats.
         """
         examples = torch.as_tensor(examples)
-        if examples.ndim != 1 or (examples.dtype == torch.bool and len(examples) != len(self)):
+        if examples.shape == (0,) and examples.dtype != torch.bool:
+            examples = examples.long()  # of an empty list torch makes floats
+        mask = examples.dtype == torch.bool
+        if examples.ndim != 1 or examples.dtype.is_floating_point or (mask and len(examples) != len(self)):
             raise ValueError(
                 f"select takes indices, or a bool for each of the {len(self)} examples, got shape "
-                f"{tuple(examples.shape)}. Of a mask of draws and examples, (T, N), take .all(0)."
+                f"{tuple(examples.shape)} of {examples.dtype}. Of a mask of draws and examples, (T, N), take .all(0)."
             )
         fractions = self.fractions[examples.to(self.fractions.device)] if self.fractions.ndim == 2 else self.fractions
         scores = self.scores[..., examples.to(self.scores.device), :]

@@ -57,7 +57,8 @@ def pixel_flipping(
 
     Args:
         forward_func: A model, or any function of the inputs (then the additional arguments) to one output for each
-            row, shape ``(R,)`` or ``(R, *O)``; for a posterior predictive mean ``sampler.predictive(model, n)``.
+            row, shape ``(R,)`` or ``(R, *O)``; for a posterior predictive mean ``sampler.predictive(model, n)``. One
+            that differentiates inside does so under ``torch.enable_grad()``, by ``rows.detach().requires_grad_()``.
         inputs: The examples, shape ``(N, *F)``, or a tuple of such; integer inputs (tokens) keep their dtype.
         attributions: What ranks the features. In the inputs' shape they rank elements; dimensions of 1 flip
             together, so ``(N, 1, H, W)`` ranks pixels with all their channels. A tuple is ranked jointly.
@@ -121,7 +122,8 @@ def pixel_flipping(
     counts, fractions = schedule(features, n_steps, max_fraction)
     fills, values = prepare_fills(tensors, baselines, perturb_func, noise)
     places = features.spread(ranking.places)
-    perturbation = Perturbation(tensors, places, counts, mode == "insertion", fills, values)
+    tuples = isinstance(inputs, tuple)
+    perturbation = Perturbation(tensors, places, counts, mode == "insertion", fills, values, tuples)
     forward = Forward(forward_func, _extra(additional_forward_args), tensors)
     reader = ScoreReader(score, target, n_examples, tensors[0].device)
     scores = score_rows(forward, perturbation, reader, max_examples_per_batch, show_progress)

@@ -30,6 +30,9 @@ DEFAULT_SUMMARIES = (
 )
 
 
+_DETERMINISTIC = "deterministic"
+
+
 class HasDraws(Protocol):
     """Anything with draws of an attribution, a ``DistributionAttribution`` for one."""
 
@@ -62,7 +65,8 @@ def summary_curves(
         inputs: The examples, shape ``(N, *F)``, or a tuple of such.
         distribution: Anything with ``.draws`` of shape ``(T, N, *F)`` and optionally ``.deterministic``; a tuple of
             them for a tuple of inputs.
-        summaries: Names that ``captum_uq.stats.summarize`` knows, such as ``"mean"`` or ``"percentile:5"``.
+        summaries: Names that ``captum_uq.stats.summarize`` knows, such as ``"mean"`` or ``"percentile:5"``;
+            ``"deterministic"`` may be among them.
         per_draw: Add the curves of every draw's own map, shape ``(T, N, K + 1)``, under ``"draws"``.
         baselines: See ``pixel_flipping``, as all that follows.
         additional_forward_args: Passed after the inputs.
@@ -72,11 +76,12 @@ def summary_curves(
         **options: The keyword options of ``pixel_flipping``.
 
     Returns:
-        Curves by name, in the order of ``summaries``.
+        Curves by name, after ``"deterministic"`` in the order of ``summaries``.
 
     Raises:
         TypeError: The distribution has no draws.
-        ValueError: No summary, or what ``pixel_flipping`` and ``stats.summarize`` raise.
+        ValueError: No summary, ``"deterministic"`` of a distribution without, ``per_draw`` of distributions with unlike
+            numbers of draws, or what ``pixel_flipping`` and ``stats.summarize`` raise.
 
     References:
         [1] Bykov et al., "How much can I trust you?", 2020, equation 5 and figure 4.
@@ -86,6 +91,8 @@ def summary_curves(
     check_choice("mode", mode, ("deletion", "insertion"))
     parts = distribution if isinstance(distribution, tuple) else (distribution,)
     draws = [_draws(part) for part in parts]
+    if per_draw:
+        _check_as_many(draws)
 
     def flip(maps: list[Tensor]) -> PerturbationCurve:
         return pixel_flipping(
@@ -120,11 +127,34 @@ def _draws(distribution: HasDraws) -> Tensor:
 
 
 def _maps(parts: tuple[HasDraws, ...], draws: list[Tensor], summaries: Sequence[str]) -> dict[str, list[Tensor]]:
-    """The map of each summary for each input, that of the plain network first where it is known."""
+    """The map of each summary for each input, that of the plain network first where it is known.
+
+    Raises:
+        ValueError: It is asked for and not known, or no statistic has a name.
+    """
     fixed = [getattr(part, "deterministic", None) for part in parts]
     known = [as_plain(f).expand_as(d[0]) for f, d in zip(fixed, draws, strict=True) if isinstance(f, Tensor)]
-    maps = {"deterministic": known} if len(known) == len(parts) else {}
-    return maps | {name: [stats.summarize(d, name) for d in draws] for name in summaries}
+    maps = {_DETERMINISTIC: known} if len(known) == len(parts) else {}
+    if _DETERMINISTIC in summaries and not maps:
+        raise ValueError(
+            "'deterministic' is the attribution of the network as it stands, which the distribution does not carry. "
+            "Make it with return_deterministic=True, or leave the name out."
+        )
+    return maps | {name: [stats.summarize(d, name) for d in draws] for name in summaries if name != _DETERMINISTIC}
+
+
+def _check_as_many(draws: list[Tensor]) -> None:
+    """Refuse distributions whose draws do not go in pairs.
+
+    Raises:
+        ValueError: They do not.
+    """
+    numbers = [len(each) for each in draws]
+    if len(set(numbers)) > 1:
+        raise ValueError(
+            f"per_draw takes one draw of each distribution at a time, they have {numbers} draws. Draw as many of each, "
+            "from one seed, or leave per_draw out."
+        )
 
 
 def _stack(curves: list[PerturbationCurve]) -> PerturbationCurve:

@@ -50,29 +50,53 @@ class Agreement:
         return f"Agreement({self.share:.3f} over {len(self.per_draw)} draws{known})"
 
 
-def classes_of(outputs: Tensor) -> Tensor:
+def are_probabilities(*outputs: Tensor) -> bool:
+    """Whether the outputs of one network, in its draws and as it stands, are probabilities and no logits.
+
+    Args:
+        outputs: Outputs of a classifier, ``(..., C)`` each. All are asked: what lies in [0, 1] here may not lie there.
+
+    Returns:
+        Whether none is negative and they sum to 1 over the last axis; of one output, whether none is above 1.
+    """
+    return all(map(_are_probabilities, outputs))
+
+
+def _are_probabilities(outputs: Tensor) -> bool:
+    if not outputs.is_floating_point() or bool((outputs < 0).any()):
+        return False
+    if outputs.shape[-1] == 1:
+        return bool((outputs <= 1).all())
+    sums = outputs.sum(-1, dtype=torch.float64 if outputs.dtype == torch.float64 else torch.float32)
+    return bool(((sums - 1).abs() <= max(1e-4, torch.finfo(outputs.dtype).eps)).all())
+
+
+def classes_of(outputs: Tensor, probabilities: bool | None = None) -> Tensor:
     """The predicted class of every row.
 
     Args:
-        outputs: Outputs of a classifier, ``(..., C)``; one output is the score of class 1: the logit, or the
-            probability where all lie in [0, 1].
+        outputs: Outputs of a classifier, ``(..., C)``; one output is the score of class 1.
+        probabilities: Whether that is its probability, and not its logit; None to tell by these outputs.
 
     Returns:
         Classes, ``(...)``.
     """
     if outputs.shape[-1] > 1:
         return outputs.argmax(-1)
-    threshold = 0.5 if bool(((outputs >= 0) & (outputs <= 1)).all()) else 0.0
-    return (outputs[..., 0] > threshold).long()
+    probabilities = are_probabilities(outputs) if probabilities is None else probabilities
+    return (outputs[..., 0] > (0.5 if probabilities else 0.0)).long()
 
 
-def agreement(outputs: Tensor, deterministic: Tensor, labels: Tensor | None = None) -> Agreement:
+def agreement(
+    outputs: Tensor, deterministic: Tensor, labels: Tensor | None = None, probabilities: bool | None = None
+) -> Agreement:
     """Compare the draws' predictions with the deterministic network's.
 
     Args:
         outputs: Outputs of each draw, ``(T, N, C)``.
         deterministic: Outputs of the network as it stands, ``(N, C)``.
         labels: True classes, ``(N,)``.
+        probabilities: Whether the outputs are probabilities; None to tell by them.
 
     Returns:
         The shares.
@@ -85,7 +109,8 @@ def agreement(outputs: Tensor, deterministic: Tensor, labels: Tensor | None = No
             f"Agreement compares classes, so it needs outputs (T, N, C) and (N, C), got {tuple(outputs.shape)} and "
             f"{tuple(deterministic.shape)}. For a regression, look at the variance of the predictions."
         )
-    predicted, expected = classes_of(outputs), classes_of(deterministic)
+    probabilities = are_probabilities(outputs, deterministic) if probabilities is None else probabilities
+    predicted, expected = classes_of(outputs, probabilities), classes_of(deterministic, probabilities)
     per_draw = (predicted == expected).float().mean(1)
     if labels is None:
         return Agreement(per_draw)

@@ -1,6 +1,7 @@
 """A module's forward, replaced for a while.
 
 Not by hooks: a method of Captum may change a module's arguments in hooks of its own, and no hook sees an interrupt.
+Not by functions that close over the module either: a copy of the module would run them on the first one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def replace_forward(module: nn.Module, wrap: Callable[[Forward], Forward]) -> Ca
         What undoes it.
     """
     inner, before = module.forward, vars(module).get("forward")
-    vars(module)["forward"] = functools.wraps(inner)(wrap(inner))
+    vars(module)["forward"] = functools.update_wrapper(wrap(inner), inner, updated=())  # its attributes are its own
 
     def undo() -> None:
         vars(module).pop("forward", None)
@@ -46,13 +47,16 @@ def around_forward(module: nn.Module, around: Callable[[Any, Any], AbstractConte
     Returns:
         What undoes it.
     """
+    return replace_forward(module, lambda inner: _Around(inner, around))
 
-    def wrap(inner: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            with around(args, kwargs) as changed:
-                args, kwargs = changed or (args, kwargs)
-                return inner(*args, **kwargs)
 
-        return forward
+class _Around:
+    """A forward inside a context."""
 
-    return replace_forward(module, wrap)
+    def __init__(self, inner: Forward, around: Callable[[Any, Any], AbstractContextManager[Any]]) -> None:
+        self._inner, self._around = inner, around
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._around(args, kwargs) as changed:
+            args, kwargs = changed or (args, kwargs)
+            return self._inner(*args, **kwargs)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator
+from captum_uq._trees import tree_map
 from captum_uq.samplers._forward import Forward, around_forward, replace_forward
 from captum_uq.samplers._masks import fits_mask, scaled_mask
 from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read, tile
@@ -33,6 +34,7 @@ class Network(Protocol):
     scopes: dict[Hashable, Uses]
     current: Any
     ambiguous: bool
+    writes_inputs: bool
 
     def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Uses:
         """The scope that begins with these arguments."""
@@ -66,7 +68,6 @@ class HeldDraw:
         network = self._network
         self._undo.callback(setattr, network, "current", network.current)
         network.current = self
-        self._undo.callback(override_rates(list(network.names.values()), network.rate))
         self._undo.callback(around_forward(network.model, functools.partial(self.scope, network.model)))
         self._watch()
         return self
@@ -79,50 +80,52 @@ class HeldDraw:
         if self._known_scopes == len(self._network.scopes):
             return
         self._known_scopes = len(self._network.scopes)
-        for name in sorted(self._network.watched() - self._watched - {""}):
-            self._be_at(name)
+        for name in sorted(self._network.watched() - self._watched):
+            self._undo.callback(override_rates([self._network.names[name]], self._network.rate))
+            if name:
+                self._be_at(name)
             self._watched.add(name)
 
     def _be_at(self, name: str) -> None:
         """Answer for a module from now on."""
         module = self._network.names[name]
         if name in self._network.masking:
-            self._undo.callback(replace_forward(module, functools.partial(self._masked, name)))
+            self._undo.callback(replace_forward(module, lambda inner: functools.partial(self._masked, name, inner)))
         else:
-            self._undo.callback(around_forward(module, self._around(name)))
+            self._undo.callback(around_forward(module, functools.partial(self._around, name)))
         self._undo.callback(pass_relevance(module))
 
     @contextlib.contextmanager
-    def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[None]:
-        """A forward of the network: its modules' uses are counted from here."""
+    def scope(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Iterator[tuple[Any, Any] | None]:
+        """A forward of the network: its modules' uses are counted from here.
+
+        Yields:
+            The arguments on memory of their own, where the network writes into them when it draws.
+        """
         scope = _Scope(self._network.prepare(forward_func, args, kwargs))
         self._watch()
         self._last = scope.uses
         self._scopes.append(scope)
         try:
             root = self._site("", *self._calls("")) if any(scope.uses[""]) else contextlib.nullcontext()
-            with visible_kernels(), function_rates(self._network.rate), root:
-                yield
+            with visible_kernels(), root:
+                yield tree_map(torch.clone, (args, kwargs)) if self._network.writes_inputs else None
         finally:
             self._scopes.pop()
         for name, calls in scope.uses.items():
             if name and any(calls) and scope.counts[name] != len(calls):
                 raise self._control_flow(name, f"was called {scope.counts[name]} times, in the probe {len(calls)}")
 
-    def _around(self, name: str) -> Callable[[Any, Any], AbstractContextManager[Any]]:
-        return lambda args, kwargs: self._site(name, *self._calls(name))
+    def _around(self, name: str, args: Any, kwargs: Any) -> AbstractContextManager[Any]:
+        return self._site(name, *self._calls(name))
 
-    def _masked(self, name: str, inner: Forward) -> Forward:
+    def _masked(self, name: str, inner: Forward, input: Tensor) -> Tensor:
         """A plain dropout module multiplies by its mask: no operation need be watched for."""
-
-        def forward(input: Tensor) -> Tensor:
-            use, calls = self._calls(name)
-            if not fits_mask(calls, input):
-                with self._site(name, use, calls):
-                    return inner(input)  # type: ignore[no-any-return]
-            return self._apply_mask(input, name, use, calls[0])
-
-        return forward
+        use, calls = self._calls(name)
+        if not fits_mask(calls, input):
+            with self._site(name, use, calls):
+                return inner(input)  # type: ignore[no-any-return]
+        return self._apply_mask(input, name, use, calls[0])
 
     def _apply_mask(self, activations: Tensor, name: str, use: int, call: RandomCall) -> Tensor:
         key = (name, use, call.shape, activations.dtype, activations.device)
@@ -137,7 +140,7 @@ class HeldDraw:
         replay = Replay(self, name, use, calls)
         before, module.training = module.training, True
         try:
-            with visible_dropout(module), replay:
+            with visible_dropout(module), function_rates(self._network.rate), replay:
                 yield
         finally:
             module.training = before

@@ -108,6 +108,11 @@ def stored_values(member: Member) -> dict[str, Tensor]:
     }
 
 
+def copied(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Values in memory of their own."""
+    return {name: value.clone() for name, value in values.items()}
+
+
 def require_difference(members: Iterable[Mapping[str, Tensor]], sampler: Sampler) -> None:
     """Refuse networks that are all the same.
 

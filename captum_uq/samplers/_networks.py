@@ -1,15 +1,13 @@
-"""What draws need to know of a network, and the lock on it."""
+"""What draws need to know of a network, and the lock on all of them."""
 
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import Any
 
 from torch import nn
 
-_LOCKS: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
-_LOCKS_GUARD = threading.Lock()
+_LOCK = threading.RLock()
 
 
 def original(model: nn.Module) -> nn.Module:
@@ -30,7 +28,10 @@ def as_tuple(value: Any) -> tuple[Any, ...]:
     return () if value is None else value if isinstance(value, tuple) else (value,)
 
 
-def exclusive(model: nn.Module) -> threading.RLock:
-    """The lock that makes threads take turns on a model: a draw changes it in place."""
-    with _LOCKS_GUARD:
-        return _LOCKS.setdefault(model, threading.RLock())
+def exclusive() -> threading.RLock:
+    """The lock by which threads take turns.
+
+    A draw changes its model in place, and the global random numbers, which methods of Captum draw from, are the
+    process's: two threads would disturb each other on two models, too.
+    """
+    return _LOCK

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from captum_uq._model_state import preserved
 from captum_uq._rng import check_seed, isolated
+from captum_uq._trees import tree_map
 from captum_uq.samplers._agreement import Agreement, agreement, warn_if_low
-from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive
+from captum_uq.samplers._networks import as_tuple, exclusive
 
 
 class Predicting:
@@ -52,14 +54,17 @@ class Predicting:
 
         Returns:
             The outputs, shape ``(T, N, *outputs)``.
-        """
+
+        Raises:
+            TypeError: The network does not return one tensor.
+        """  # noqa: DOC502 -- raised by the helper
         n_draws = self.default_draws if n_draws is None else n_draws
         self.check_draws(n_draws)
         network, seed = self._model(model), check_seed(seed)
         args = (*as_tuple(inputs), *as_tuple(additional_forward_args))
-        with exclusive(network), preserved(network, buffers=True), isolated(), torch.no_grad():
+        with exclusive(), preserved(network, buffers=True), isolated(), torch.no_grad():
             bound = self._bound(network, inputs, additional_forward_args)
-            return torch.stack([_output(bound, network, args, index, seed) for index in range(n_draws)])
+            return torch.stack([_output(network, args, bound.draw(index, seed)) for index in range(n_draws)])
 
     def agreement(
         self,
@@ -83,13 +88,17 @@ class Predicting:
 
         Returns:
             The share that agrees, and the accuracies.
-        """
+
+        Raises:
+            TypeError: The network does not return one tensor.
+            ValueError: The outputs are not those of a classifier, or the labels not one for each input.
+        """  # noqa: DOC502 -- raised by the helpers
         options = {"model": model, "additional_forward_args": additional_forward_args}
         outputs = self.outputs(inputs, n_draws, seed=seed, **options)
         network = self._model(model)
-        with exclusive(network), preserved(network), isolated(), torch.no_grad():
-            evaluation_mode(network)
-            deterministic = network(*as_tuple(inputs), *as_tuple(additional_forward_args))
+        args = (*as_tuple(inputs), *as_tuple(additional_forward_args))
+        with exclusive(), preserved(network, buffers=True), isolated(), torch.no_grad():
+            deterministic = _output(network, args, self._bound(network, inputs, additional_forward_args).undrawn())
         result = agreement(outputs, deterministic, labels)
         warn_if_low(result, self)
         return result
@@ -122,8 +131,17 @@ class Predicting:
         return predict
 
 
-def _output(bound: Any, network: nn.Module, args: tuple[Any, ...], index: int, seed: int) -> Tensor:
-    """What one draw predicts."""
-    with preserved(network), bound.draw(index, seed):
-        output: Tensor = network(*args)
-    return output
+def _output(network: nn.Module, args: tuple[Any, ...], draw: AbstractContextManager[object]) -> Tensor:
+    """What a network predicts in a draw.
+
+    Raises:
+        TypeError: It is not one tensor.
+    """
+    with preserved(network), draw:
+        output = network(*tree_map(torch.clone, args))
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"Outputs of draws are stacked, so {type(network).__name__} must return one tensor, got a "
+            f"{type(output).__name__}. Wrap it in a module that returns the one of interest."
+        )
+    return output.clone()  # it may lie on memory that the next draw is written to

@@ -85,9 +85,9 @@ class RandomCall:
 
     def same_distribution(self, other: RandomCall) -> bool:
         """Whether the other call draws from the same distribution, whatever its number of rows."""
-        return self.kind == other.kind and all(
-            _equal(a, b) for a, b in zip(self.parameters, other.parameters, strict=True)
-        )
+        if self.kind != other.kind or (self.kind == "permutation" and self.shape != other.shape):
+            return False
+        return all(_equal(a, b) for a, b in zip(self.parameters, other.parameters, strict=True))
 
     @property
     def by_element(self) -> bool:
@@ -204,7 +204,8 @@ def read(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], where: object
                 "draws its dropout inside one fused kernel, where it cannot be held. "
                 "Use the math backend (torch.nn.attention.sdpa_kernel), or leave the module out (modules=)."
                 if hidden
-                else f"draws random numbers that depend on the input and cannot be held for a draw. {WAY_OUT}"
+                else "draws random numbers that cannot be held for a draw: they depend on the input, or captum_uq does "
+                f"not know the operation. {WAY_OUT}"
             )
         )
     call = _READERS[name](*args, **kwargs)

@@ -32,17 +32,17 @@ _ATTRIBUTES = ("p", "drop_prob")
 
 
 class _FunctionRates(TorchFunctionMode):
-    """Every dropout function called meanwhile uses one rate."""
+    """Dropout functions called meanwhile use one rate."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, applies: Callable[[], bool]) -> None:
         super().__init__()
-        self._rate = rate
+        self._rate, self._applies = rate, applies
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func in _FUNCTIONS:
+        if func in _FUNCTIONS and self._applies():
             position, name = _FUNCTIONS[func]
             if len(args) > position:
                 args = (*args[:position], self._rate, *args[position + 1 :])
@@ -51,9 +51,17 @@ class _FunctionRates(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def function_rates(rate: float | None) -> AbstractContextManager[object]:
-    """A context in which dropout functions use ``rate``; nothing where it is None."""
-    return nullcontext() if rate is None else _FunctionRates(rate)
+def function_rates(rate: float | None, applies: Callable[[], bool] = lambda: True) -> AbstractContextManager[object]:
+    """A context in which dropout functions use one rate.
+
+    Args:
+        rate: The rate; None to leave them alone.
+        applies: Whether it holds for the module that runs: not all functions are told whether theirs draws.
+
+    Returns:
+        The context.
+    """
+    return nullcontext() if rate is None else _FunctionRates(rate, applies)
 
 
 def override_rates(modules: list[nn.Module], rate: float | None) -> Callable[[], None]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_uq._model_state import ModelState, preserved
+from captum_uq._model_state import ModelState, preserved, times_written
 from captum_uq._trees import batch_size, first_row, leaves, tree_map
 from captum_uq.samplers._folded import FoldedDraws
 from captum_uq.samplers._held import HeldDraw
 from captum_uq.samplers._masks import is_mask, is_masking
+from captum_uq.samplers._python_random import no_python_randomness
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
 from captum_uq.samplers._relevance import is_plain, pass_relevance
@@ -47,6 +46,7 @@ class ReplayedNetwork(BoundSampler):
         self.scopes: dict[Hashable, Uses] = {}
         self.current: Any = None  # the recorder or the draw that answers a scope opened by a function
         self.ambiguous = False
+        self.writes_inputs = False
         self._active = active
         self._checked: set[Hashable] = set()
         self._pristine = ModelState(model)
@@ -87,7 +87,8 @@ class ReplayedNetwork(BoundSampler):
             handler = self.current
             if handler is None:
                 return forward_func(*args, **kwargs)
-            with handler.scope(scoped, args, kwargs):
+            with handler.scope(scoped, args, kwargs) as changed:
+                args, kwargs = changed or (args, kwargs)
                 return forward_func(*args, **kwargs)
 
         return scoped
@@ -101,8 +102,8 @@ class ReplayedNetwork(BoundSampler):
         args, kwargs = first_row((args, kwargs))
         work = RepeatedWork()
         with self._bare():
-            with _no_python_randomness(self.model):
-                scopes = self._record(self._active, work, forward_func, args, kwargs)
+            with no_python_randomness(self.model):
+                scopes = self._first_record(work, forward_func, args, kwargs)
             found = drawing(scopes)
             if not all(_is_torchs(self.names[name]) for name in self._active - found):
                 work.again()  # without the others in train mode, in which they may have called other modules
@@ -133,6 +134,35 @@ class ReplayedNetwork(BoundSampler):
             for name, calls in uses.items()
         )
 
+    def _first_record(
+        self, work: RepeatedWork, forward_func: Callable[..., Any], args: Any, kwargs: Any
+    ) -> dict[Hashable, Uses]:
+        """The random calls of one forward with all modules in train mode that may be.
+
+        Raises:
+            DrawError: The network runs in eval mode alone.
+        """
+        try:
+            return self._record(self._active, work, forward_func, args, kwargs)
+        except DrawError:
+            raise
+        except Exception as error:
+            if not self._active or not self._runs(forward_func, args, kwargs):
+                raise
+            raise DrawError(
+                f"MCDropout runs {type(self.model).__name__} once in train mode, on one row, to see what it draws, and "
+                f"there it raised {type(error).__name__}: {error} Say what may draw, as in modules=nn.Dropout; the "
+                "rest then stays in eval mode."
+            ) from error
+
+    def _runs(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> bool:
+        """Whether the network runs in eval mode."""
+        evaluation_mode(self.model)
+        with torch.no_grad(), contextlib.suppress(Exception):
+            forward_func(*tree_map(torch.clone, args), **tree_map(torch.clone, kwargs))
+            return True
+        return False
+
     def _record(
         self, training: set[str], work: RepeatedWork, forward_func: Callable[..., Any], args: Any, kwargs: Any
     ) -> dict[Hashable, Uses]:
@@ -140,12 +170,15 @@ class ReplayedNetwork(BoundSampler):
         evaluation_mode(self.model)
         for name in training:
             self.names[name].training = True
-        undo, recorder = override_rates(list(self.names.values()), self.rate), Recorder(self.model, work)
+        undo, recorder = override_rates([self.names[name] for name in training], self.rate), Recorder(self.model, work)
         before, self.current = self.current, recorder
+        args, kwargs = tree_map(torch.clone, (args, kwargs))
+        versions = [times_written(leaf) for leaf in leaves((args, kwargs))]
         try:
-            with function_rates(self.rate):
+            with function_rates(self.rate, lambda: recorder.place in training):
                 return recorder.record(lambda: forward_func(*args, **kwargs))
         finally:
+            self.writes_inputs |= None in versions or versions != [times_written(x) for x in leaves((args, kwargs))]
             self.current = before
             undo()
 
@@ -221,24 +254,3 @@ def _other_input(leaf: Tensor) -> Tensor:
     if leaf.is_floating_point():
         return 0.7 - leaf
     return leaf.flip(-1) if leaf.dim() > 1 else leaf
-
-
-@contextlib.contextmanager
-def _no_python_randomness(model: nn.Module) -> Iterator[None]:
-    """Refuse a model that draws from Python's or NumPy's global generators, which cannot be seen or held.
-
-    Raises:
-        DrawError: It does.
-    """
-    before = _python_states()
-    yield
-    if _python_states() != before:
-        raise DrawError(
-            f"{type(model).__name__} draws from Python's or NumPy's global generator, which cannot be held for a "
-            "draw. Use torch's random functions in its forward."
-        )
-
-
-def _python_states() -> tuple[Any, ...]:
-    state: Any = np.random.get_state()  # noqa: NPY002 -- the legacy generator is the global one
-    return random.getstate(), bytes(state[1]), state[2]

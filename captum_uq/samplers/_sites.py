@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from captum_uq._rng import generator
 from captum_uq._trees import batch_size, leaves
 from captum_uq.samplers._forward import around_forward
-from captum_uq.samplers._random_calls import RandomCall, deliver, device_of, read
+from captum_uq.samplers._random_calls import WAY_OUT, RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
 from captum_uq.samplers._repeated import RepeatedWork
+from captum_uq.samplers.base import DrawError
 
 Uses = dict[str, list[list[RandomCall]]]
 """For each module, for each of its uses, the random calls of its own code."""
@@ -66,6 +67,11 @@ class Recorder(RandomMode):
         self._rng = generator(0, "probe")
         self._work = work
 
+    @property
+    def place(self) -> str:
+        """Name of the module whose own code runs."""
+        return self._frames[-1][0] if self._frames else ""
+
     def record(self, run: Callable[[], object]) -> dict[Hashable, Uses]:
         """Run the network, and tell for each scope what it drew."""
         with ExitStack() as stack:
@@ -103,9 +109,18 @@ class Recorder(RandomMode):
         return self._work(func, args, kwargs)
 
     def random(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Write the call down; give it a value of a generator of our own."""
+        """Write the call down; give it a value of a generator of our own.
+
+        Raises:
+            DrawError: It shuffles rows.
+        """
         name, calls = self._frames[-1] if self._frames else ("", [])
         call = read(func, args, kwargs, Place(self._model, name))
+        if call.kind == "permutation" and call.shape == (1,):
+            raise DrawError(
+                f"One draw is one network for every row, but {Place(self._model, name)} shuffles the rows of a batch. "
+                f"{WAY_OUT}"
+            )
         calls.append(call)
         return deliver(func, args, kwargs, call.value(call.sample(self._rng).to(device_of(args, kwargs))))
 

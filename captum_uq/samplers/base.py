@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -11,7 +12,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from captum_uq._model_state import preserved
+from captum_uq._inside import tensors_in
+from captum_uq._model_state import preserved, without_graphs
 from captum_uq._rng import check_index, check_seed, isolated
 from captum_uq.samplers._checked import AmbiguousRowsError, Checked
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
@@ -135,7 +137,7 @@ class Sampler(Predicting, ABC):
         Raises:
             ValueError: ``n_draws`` is not a positive integer, or is more than there are.
         """
-        if isinstance(n_draws, bool) or not isinstance(n_draws, int) or n_draws < 1:
+        if isinstance(n_draws, bool) or not isinstance(n_draws, numbers.Integral) or n_draws < 1:
             raise ValueError(f"n_draws is a positive integer, got {n_draws!r}. One draw is the least.")
         if self.max_draws is not None and n_draws > self.max_draws:
             raise ValueError(
@@ -167,7 +169,7 @@ class Sampler(Predicting, ABC):
         """
         network = self._model(model)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(exclusive(network))
+            stack.enter_context(exclusive())
             stack.enter_context(preserved(network, buffers=True))
             bound = self._bound(network, inputs, additional_forward_args)
             stack.enter_context(bound.draw(check_index(index), check_seed(seed)))
@@ -187,11 +189,15 @@ class Sampler(Predicting, ABC):
         Takes what `draw` takes. Plain Captum on it gives what `StochasticAttribution` gives for this draw.
 
         Returns:
-            A deep copy of the model, in eval mode, with the draw inside.
+            A deep copy of the model, in eval mode, with the draw inside, which ``copy.deepcopy`` copies too. To store
+            it, store the model and what drew it: sampler, index and seed.
         """
-        network = copy.deepcopy(self._model(model))
-        context = self._bound(network, inputs, additional_forward_args).draw(check_index(index), check_seed(seed))
-        context.__enter__()
+        model = self._model(model)
+        with exclusive():
+            with without_graphs(model):
+                network = copy.deepcopy(model)
+            context = self._bound(network, inputs, additional_forward_args).draw(check_index(index), check_seed(seed))
+            _entered(context, tensors_in(network.modules()))
         network.captum_uq_draw = context  # type: ignore[assignment]  # a context that is collected would undo itself
         return network
 
@@ -215,3 +221,12 @@ class Sampler(Predicting, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _entered(context: AbstractContextManager[object], tensors: list[Tensor]) -> None:
+    """Enter a draw for good: a sampler may give the memory that it stores its weights in."""
+    own = [tensor.data_ptr() for tensor in tensors]
+    context.__enter__()
+    for tensor, before in zip(tensors, own, strict=True):
+        if tensor.data_ptr() != before:
+            tensor.data = tensor.data.clone()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._held import HeldDraw
+from captum_uq.samplers._random_calls import RandomCall
 from captum_uq.samplers._replay import ReplayedNetwork
 from captum_uq.samplers.base import BoundSampler, Sampler
 
@@ -19,7 +20,8 @@ class BayesianLayers(Sampler):
     Such layers draw at every forward, in eval mode too: those of bayesian-torch, torch-uncertainty, blitz and
     torchbnn, and any other whose random numbers come from torch. What they draw is found by running the network once
     on one row in eval mode, so dropout stays off, and is then replayed. Flipout's signs are shared by the rows of a
-    batch, as its weights are: a draw is one exact draw of the mean-field posterior, marginally that of Flipout.
+    batch, as its weights are: a draw is one exact draw of the mean-field posterior, marginally that of Flipout. The
+    network as it stands, ``dist.deterministic``, is the one at the mean of these weights.
 
     The forward returns outputs alone: in bayesian-torch, layers made by ``dnn_to_bnn``, or called with
     ``return_kl=False``.
@@ -46,15 +48,15 @@ class BayesianLayers(Sampler):
         """The draws of ``model``."""
         return _BayesianNetwork(model, set(), rate=None)
 
-    def network(self, index: int, inputs: Any = None, *, model: nn.Module | None = None, **options: Any) -> nn.Module:
-        """Draw ``index`` as an independent, deterministic module; see `Sampler.network`."""
-        model = self._model(model)
-        with _without_graphs(model):
-            return super().network(index, inputs, model=model, **options)
-
 
 class _BayesianNetwork(ReplayedNetwork):
     """A network that draws in eval mode."""
+
+    @contextlib.contextmanager
+    def undrawn(self) -> Iterator[None]:
+        """The network at the mean of its weights."""
+        with super().undrawn(), _Mean(self, 0, 0):
+            yield
 
     def _nothing(self) -> str:
         return (
@@ -64,19 +66,11 @@ class _BayesianNetwork(ReplayedNetwork):
         )
 
 
-@contextlib.contextmanager
-def _without_graphs(model: nn.Module) -> Iterator[None]:
-    """What layers remember of their last forward (their weights, a log prior) off its graph, so it can be copied."""
-    found = [
-        (vars(module), name, value)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if any(tensor.grad_fn is not None for tensor in leaves(value))
-    ]
-    try:
-        for attributes, name, value in found:
-            attributes[name] = tree_map(Tensor.detach, value)
-        yield
-    finally:
-        for attributes, name, value in found:
-            attributes[name] = value
+class _Mean(HeldDraw):
+    """A network whose normal numbers are all 0, and whose others are those of a draw: signs, which then do nothing."""
+
+    def variate(self, name: str, use: int, position: int, call: RandomCall, device: torch.device) -> Tensor:
+        """The standard variate of one random call, for one row."""
+        if call.kind == "normal":
+            return torch.zeros(call.shape, device=device)
+        return super().variate(name, use, position, call, device)

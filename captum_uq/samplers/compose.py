@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
+import torch
 from torch import nn
 
 from captum_uq._rng import generator
 from captum_uq.samplers._members import StoredNetworks
-from captum_uq.samplers._weights import BoundWeights
+from captum_uq.samplers._weights import BoundNoise, BoundWeights, SwappedWeights
 from captum_uq.samplers.base import BoundSampler, Rows, Sampler
 
 
@@ -23,6 +25,8 @@ class Compose(StoredNetworks):
     `Ensemble` moves the member's weights. Samplers without end give their draw ``t`` to draw ``t``. Those that have
     a number of draws go through every combination in turn and start again: with an ensemble of 5 and dropout, draw
     7 is member 2 under dropout masks 7, and numbers of draws that are multiples of 5 weigh the members equally.
+    Samplers of one kind draw independently of each other, those of a Compose within this one too. Stored weights
+    (`Ensemble`, `WeightSamples`, `SWAG`, `Laplace`) come before noise on them, which they would replace.
 
     Args:
         samplers: At least two samplers.
@@ -58,8 +62,29 @@ class Compose(StoredNetworks):
         self.kind = "perturbation" if perturbs else "posterior"  # type: ignore[misc]  # a fact of these samplers
 
     def bind(self, model: nn.Module) -> BoundSampler:
-        """All of them at work on ``model``."""
-        return _BoundTogether(self.samplers, [sampler.bind(model) for sampler in self.samplers])
+        """All of them at work on ``model``.
+
+        Raises:
+            ValueError: One gives weights of its own to tensors that one before it has drawn.
+        """  # noqa: DOC502 -- raised by the helper
+        samplers = self._each()
+        parts = [sampler.bind(model) for sampler in samplers]
+        _refuse_lost_draws(samplers, parts)
+        return _BoundTogether(parts, self._indices, _repeats(samplers))
+
+    def _each(self) -> list[Sampler]:
+        """The samplers, those of a Compose among them one by one."""
+        return [one for it in self.samplers for one in (it._each() if isinstance(it, Compose) else [it])]
+
+    def _indices(self, index: int) -> list[int]:
+        """The draw of each sampler: finite ones count through their combinations, the first fastest."""
+        indices, rest = list[int](), index
+        for sampler in self.samplers:
+            count = sampler.max_draws
+            own = index if count is None else rest % count
+            rest = rest if count is None else rest // count
+            indices += sampler._indices(own) if isinstance(sampler, Compose) else [own]
+        return indices
 
     def _model(self, model: nn.Module | None) -> nn.Module:
         """The model of whichever sampler knows one."""
@@ -75,13 +100,18 @@ class Compose(StoredNetworks):
 
 
 class _BoundTogether(BoundSampler):
-    """Bound samplers that draw in turn."""
+    """Bound samplers that draw in turn.
 
-    def __init__(self, samplers: Sequence[Sampler], parts: Sequence[BoundSampler]) -> None:
-        self._counts = [sampler.max_draws for sampler in samplers]
-        kinds = [type(sampler) for sampler in samplers]
-        self._repeats = [kinds[:k].count(kind) for k, kind in enumerate(kinds)]
-        self._parts = parts
+    Args:
+        parts: They.
+        indices: Tells which draw each is at.
+        repeats: Tells apart those whose random numbers have one name.
+    """
+
+    def __init__(
+        self, parts: Sequence[BoundSampler], indices: Callable[[int], list[int]], repeats: Sequence[int]
+    ) -> None:
+        self._parts, self._indices, self._repeats = parts, indices, repeats
 
     @property
     def hidden_sites(self) -> list[str]:  # type: ignore[override]  # known only after the probe
@@ -123,17 +153,58 @@ class _BoundTogether(BoundSampler):
             forward_func = part.scope(forward_func)
         return forward_func
 
-    def _indices(self, index: int) -> list[int]:
-        """The draw of each part: finite ones count through their combinations, the first fastest."""
-        indices, rest = [], index
-        for count in self._counts:
-            indices.append(index if count is None else rest % count)
-            rest = rest if count is None else rest // count
-        return indices
+
+def _repeats(samplers: Sequence[Sampler]) -> list[int]:
+    """For each sampler a number that no other has whose random numbers bear the same name."""
+    kinds, taken = [type(sampler) for sampler in samplers], list[tuple[object, int]]()
+    for k, sampler in enumerate(samplers):
+        name, repeat = _stream(sampler), kinds[:k].count(kinds[k])
+        while (name, repeat) in taken:
+            repeat += 1
+        taken.append((name, repeat))
+    return [repeat for _, repeat in taken]
+
+
+def _stream(sampler: Sampler) -> object:
+    """What a sampler's random numbers are named after: its class, or the one that this derives from."""
+    kinds = [kind for kind in type(sampler).__mro__ if issubclass(kind, Sampler) and not inspect.isabstract(kind)]
+    return getattr(sampler, "stream", kinds[-1])
+
+
+def _refuse_lost_draws(samplers: Sequence[Sampler], parts: Sequence[BoundSampler]) -> None:
+    """Refuse weights that take the place of drawn ones: of those draws nothing would be left, nor would it show.
+
+    Raises:
+        ValueError: A sampler gives values to tensors that one before it has drawn, whatever these hold.
+    """
+    for k, part in enumerate(parts):
+        if isinstance(part, BoundNoise) or not isinstance(part, BoundWeights):  # noise is on what is there
+            continue
+        for earlier, sampler in zip(parts[:k], samplers[:k], strict=True):
+            if lost := _replaced(part, earlier.weights(0, 0) or ()):
+                raise ValueError(
+                    "Within a Compose each sampler works on the network that those before it left, but "
+                    f"{samplers[k]!r} replaces {lost[0]}, which {sampler!r} draws before it: those draws would be "
+                    f"lost. Put what replaces weights first, as in Compose({samplers[k]!r}, {sampler!r}), and of two "
+                    "that do take one."
+                )
+
+
+def _replaced(part: BoundWeights, drawn: Iterable[str]) -> list[str]:
+    """Those of some tensors to which a sampler gives values that do not depend on what they hold.
+
+    Values that are all 0 do not tell: a mask may make them so.
+    """
+    held = {name: tensor.data for name, tensor in part.tensors.items() if tensor.is_floating_point()}
+    names = held.keys() & set(drawn)
+    found = {name: value.clone() for name, value in part.weights(0, 0).items() if name in names and value.any()}
+    with SwappedWeights(part.tensors, lambda: {name: held[name] + held[name].abs() + 1 for name in found}):
+        again = part.weights(0, 0) if found else {}
+    return [name for name, value in found.items() if name in again and torch.equal(value, again[name])]
 
 
 def _reseeded(seed: int, repeat: int) -> int:
-    """Two samplers of one kind draw independently; the first draws what it draws alone."""
+    """Two samplers whose random numbers bear one name draw independently; the first draws what it draws alone."""
     return seed if not repeat else int(generator(seed, "Compose", repeat).integers(2**63))
 
 

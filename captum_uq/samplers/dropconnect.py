@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from captum_uq.samplers._numbers import is_number
 from captum_uq.samplers._select import Selector, as_selectors, own_parameters, selected_modules
 from captum_uq.samplers._sites import describe, module_names
 from captum_uq.samplers._weights import BoundNoise, fill_mask
@@ -50,9 +51,9 @@ class DropConnect(Sampler):
         modules: Selector | Sequence[Selector] | None = None,
     ) -> None:
         super().__init__(model)
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < 1:
+        if not is_number(p) or not 0 <= p < 1:
             raise ValueError(f"A DropConnect rate is a number in [0, 1), got p={p!r}: at 1 no weight would be left.")
-        self.p = p
+        self.p = float(p)
         self.modules = as_selectors(modules)
 
     def bind(self, model: nn.Module) -> BoundSampler:

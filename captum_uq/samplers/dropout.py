@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from captum_uq.samplers._numbers import is_number
 from captum_uq.samplers._replay import ReplayedNetwork
 from captum_uq.samplers._select import Selector, as_selectors, selected_modules
 from captum_uq.samplers._sites import module_names
@@ -24,7 +25,7 @@ class MCDropout(Sampler):
         model: The network; None to find it in the attribution method.
         p: Rate of every dropout, in place of the network's own, also where that is 0; None to keep them.
         modules: Which modules may draw: names, glob patterns of names, or types. A module counts with everything
-            inside it. None for all.
+            inside it. None for all. What draws in eval mode too cannot be left out.
 
     Raises:
         ValueError: ``p`` is not a rate in [0, 1].
@@ -50,9 +51,9 @@ class MCDropout(Sampler):
         modules: Selector | Sequence[Selector] | None = None,
     ) -> None:
         super().__init__(model)
-        if p is not None and (isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1):
+        if p is not None and (not is_number(p) or not 0 <= p <= 1):
             raise ValueError(f"A dropout rate is a number in [0, 1], got p={p!r}. p=None keeps the model's own.")
-        self.p = p
+        self.p = None if p is None else float(p)
         self.modules = as_selectors(modules)
 
     def bind(self, model: nn.Module) -> BoundSampler:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator, isolated, seed_global
-from captum_uq.samplers._members import Matcher, Member, StoredNetworks, require_difference
+from captum_uq.samplers._folded_weights import FoldedWeights
+from captum_uq.samplers._members import Matcher, Member, StoredNetworks, copied, require_difference
 from captum_uq.samplers._weights import BoundWeights
-from captum_uq.samplers.base import BoundSampler
+from captum_uq.samplers.base import BoundSampler, Rows
 
 _KINDS = ("posterior", "perturbation")
 
@@ -27,7 +29,7 @@ def from_callable(
     Args:
         fn: ``fn(index, generator)``: the draw as a module of the model's architecture, or as a state dict. It draws
             from ``generator``, a `torch.Generator` on the CPU that depends on ``(seed, index)`` alone; the global
-            generators are set from the same two while it runs, and put back.
+            generators are set from the same two while it runs, and put back. It may load every draw into one module.
         model: The network; None to find it in the attribution method.
         max_draws: How many draws there are; None where there is no end.
         kind: ``"posterior"`` or ``"perturbation"``.
@@ -101,8 +103,8 @@ class FromCallable(StoredNetworks):
             member = self._member(model, index, seed)
             return match.matched(member, f"Draw {index} of {self!r}", partial=self._partial)
 
-        require_difference((weights(index, 0) for index in looked_at), self)
-        return BoundWeights(model, weights)
+        require_difference((copied(weights(index, 0)) for index in looked_at), self)
+        return _BoundFunction(model, weights)
 
     def _member(self, model: nn.Module, index: int, seed: int) -> Member:
         """What the function gives for a draw.
@@ -124,3 +126,11 @@ class FromCallable(StoredNetworks):
 
     def __repr__(self) -> str:
         return self._name
+
+
+class _BoundFunction(BoundWeights):
+    """The function's draws; side by side they are copies, since it may write each to the memory of the one before."""
+
+    def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[None]:
+        """The model with the weights of many draws at once."""
+        return FoldedWeights(self.model, [copied(self.weights(index, seed)) for index in indices], rows)

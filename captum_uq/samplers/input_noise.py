@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import numbers
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from captum_uq._rng import generator
 from captum_uq._trees import first_row
 from captum_uq.samplers._forward import Forward, replace_forward
+from captum_uq.samplers._numbers import is_number
 from captum_uq.samplers.base import BoundSampler, CannotFoldError, NothingToDrawError, Rows, Sampler
 
 Argument = int | str
@@ -32,7 +33,7 @@ class InputNoise(Sampler):
         std: Standard deviation, in the units of the input: a number, or one for each of ``arguments``. SmoothGrad
             takes a tenth to a fifth of the input's range.
         arguments: Which arguments of the model's forward get noise: positions, or names of keyword arguments. They
-            are batched tensors of floating point, ``(N, *F)``.
+            are batched tensors of floating point, ``(N, *F)``, and each one is there, or the draw raises.
 
     Raises:
         ValueError: ``std`` is no finite number of at least 0, or there is not one for each argument.
@@ -86,35 +87,31 @@ class _BoundNoise(BoundSampler):
     def __init__(self, sampler: InputNoise, model: nn.Module) -> None:
         self._sampler = sampler
         self._model = model
+        self._probed = False
 
     def probe(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """See that the forward takes an argument that noise can be added to.
+        """See that the forward takes the arguments that noise is added to.
 
         Raises:
-            NothingToDrawError: It does not.
-        """
+            NothingToDrawError: It does not take one of them, or that is no tensor of floating point.
+        """  # noqa: DOC502 -- raised by the helper
         args, kwargs = first_row((args, kwargs))
         context = self._noisy((0,), 0)
         with torch.no_grad(), context:
             forward_func(*args, **kwargs)
-        if not context.found:
-            raise NothingToDrawError(
-                f"{self._sampler!r} found nothing to draw in {type(self._model).__name__}: it looks for tensors of "
-                f"floating point among the arguments {list(self._sampler.arguments)} of its forward. Name those that "
-                "are (arguments=), or, where the inputs are tokens, use a sampler of weights such as NoiseGrad."
-            )
+        context.require_all()
+        self._probed = True
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The model with this draw's noise on its inputs."""
-        return self._noisy((index,), seed)
+        return self._noisy((index,), seed, check=not self._probed)
 
     def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[object]:
         """The model with the noise of its own draw on each row of its inputs."""
         return self._noisy(indices, seed, rows)
 
-    def _noisy(self, indices: Sequence[int], seed: int, rows: Rows | None = None) -> _NoisyForward:
-        stds = dict(zip(self._sampler.arguments, self._sampler.stds, strict=True))
-        return _NoisyForward(self._model, stds, indices, seed, rows)
+    def _noisy(self, indices: Sequence[int], seed: int, rows: Rows | None = None, check: bool = False) -> _NoisyForward:
+        return _NoisyForward(self._model, self._sampler, indices, seed, rows, check)
 
 
 class _NoisyForward(AbstractContextManager[None]):
@@ -122,35 +119,58 @@ class _NoisyForward(AbstractContextManager[None]):
 
     Args:
         model: The network.
-        stds: Standard deviations of its arguments.
+        sampler: Has the standard deviations of its arguments.
         indices: The draws, `D` of them: one without ``rows``.
         seed: Seed of the draws.
         rows: Tells which of several draws each row belongs to.
+        check: Whether the first forward is to have all of the arguments, where no probe has seen them.
     """
 
     def __init__(
-        self, model: nn.Module, stds: dict[Argument, float], indices: Sequence[int], seed: int, rows: Rows | None
+        self,
+        model: nn.Module,
+        sampler: InputNoise,
+        indices: Sequence[int],
+        seed: int,
+        rows: Rows | None,
+        check: bool,
     ) -> None:
-        self.found = False
-        self._model, self._stds, self._rows = model, stds, rows
+        self._model, self._shown, self._rows, self._check = model, repr(sampler), rows, check
+        self._stds = dict(zip(sampler.arguments, sampler.stds, strict=True))
+        self._found = set[Argument]()
         self._indices, self._seed = indices, seed
         self._noise: dict[Any, Tensor] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> None:
-        self._undo.callback(replace_forward(self._model, self._with_noise))
+        self._undo.callback(replace_forward(self._model, lambda inner: functools.partial(self._forward, inner)))
         if self._rows is not None:
             self._undo.callback(self._rows.part_before(self._model))
 
     def __exit__(self, *exception: object) -> None:
         self._undo.close()
 
-    def _with_noise(self, inner: Forward) -> Forward:
-        def forward(*args: Any, **kwargs: Any) -> Any:
-            noisy_args = (self._noisy(position, value) for position, value in enumerate(args))
-            return inner(*noisy_args, **{name: self._noisy(name, value) for name, value in kwargs.items()})
+    def require_all(self) -> None:
+        """Refuse a forward without some of the arguments: their noise would be missing, and nothing would show it.
 
-        return forward
+        Raises:
+            NothingToDrawError: Some are not there, or no tensors of floating point.
+        """
+        missing = [name for name, std in self._stds.items() if std and name not in self._found]
+        if missing:
+            raise NothingToDrawError(
+                f"{self._shown} found nothing to draw in {type(self._model).__name__}: it looks for tensors of "
+                f"floating point among the arguments of its forward, and {missing} of {list(self._stds)} are none. "
+                "Name those that are (arguments=: positions as they are called, or names of keyword arguments), or, "
+                "where the inputs are tokens, use a sampler of weights such as NoiseGrad."
+            )
+
+    def _forward(self, inner: Forward, *args: Any, **kwargs: Any) -> Any:
+        noisy_args = [self._noisy(position, value) for position, value in enumerate(args)]
+        noisy_kwargs = {name: self._noisy(name, value) for name, value in kwargs.items()}
+        if self._check:
+            self.require_all()
+        return inner(*noisy_args, **noisy_kwargs)
 
     def _noisy(self, argument: Argument, value: Any) -> Any:
         """An argument of the forward, with noise where it gets some.
@@ -161,7 +181,7 @@ class _NoisyForward(AbstractContextManager[None]):
         std = self._stds.get(argument, 0.0)
         if not std or not isinstance(value, Tensor) or not value.is_floating_point():
             return value
-        self.found = True
+        self._found.add(argument)
         noise = self._of_draws(argument, value)
         if self._rows is None:
             return value + std * noise[0]
@@ -181,4 +201,4 @@ class _NoisyForward(AbstractContextManager[None]):
 
 
 def _is_spread(value: object) -> bool:
-    return isinstance(value, numbers.Real) and 0 <= float(value) < math.inf
+    return is_number(value) and 0 <= value < math.inf

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from captum_uq.samplers._numbers import is_number
 from captum_uq.samplers._select import Selector, as_selectors, own_parameters, selected_modules
 from captum_uq.samplers._sites import module_names
 from captum_uq.samplers._weights import BoundNoise, fill_normal
@@ -52,7 +53,7 @@ class NoiseGrad(Sampler):
         modules: Selector | Sequence[Selector] | None = None,
     ) -> None:
         super().__init__(model)
-        if isinstance(std, bool) or not isinstance(std, (int, float)) or not 0 <= std < math.inf:
+        if not is_number(std) or not 0 <= std < math.inf:
             raise ValueError(f"A standard deviation is a finite number of at least 0, got std={std!r}.")
         self.std = float(std)
         self.modules = as_selectors(modules)
@@ -113,10 +114,10 @@ class VariationalDropout(NoiseGrad):
         p: float = 0.5,
         modules: Selector | Sequence[Selector] | None = None,
     ) -> None:
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < 1:
+        if not is_number(p) or not 0 <= p < 1:
             raise ValueError(f"A dropout rate is a number in [0, 1), got p={p!r}: at 1 the variance is infinite.")
-        super().__init__(model, std=math.sqrt(p / (1 - p)), modules=modules)
-        self.p = p
+        self.p = float(p)
+        super().__init__(model, std=math.sqrt(self.p / (1 - self.p)), modules=modules)
 
     def _weights(self, model: nn.Module) -> dict[str, Tensor]:
         return layer_weights(model, self.modules)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator, isolated, seed_global
 from captum_uq.samplers._batch_norm import refit_batch_norm
 from captum_uq.samplers._moments import Moments
+from captum_uq.samplers._numbers import is_number
 from captum_uq.samplers._weights import BoundWeights, SwappedWeights, parameters_of, standard_normal
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 
@@ -32,10 +34,11 @@ class SWAG(Sampler):
         model: The network; None to find it in the attribution method.
         max_rank: How many deviations to keep, at least 2; 20 in the original.
         scale: Of the standard deviation of the draws, above 0.
-        batches: Batches of inputs, or of (inputs, labels), read once for each draw.
+        batches: Batches of inputs ``(N, *F)``, or of (inputs, labels), read once for each draw.
 
     Raises:
-        ValueError: ``max_rank`` or ``scale`` is out of range, or ``batches`` can be read only once.
+        ValueError: ``max_rank`` is no integer of at least 2, ``scale`` no number above 0, or ``batches`` can be read
+            only once.
 
     References:
         Maddox et al., A Simple Baseline for Bayesian Uncertainty in Deep Learning, 2019, eq. 1 and algorithm 1.
@@ -59,13 +62,15 @@ class SWAG(Sampler):
         batches: Iterable[Any] | None = None,
     ) -> None:
         super().__init__(model)
-        if max_rank < 2 or not 0 < scale < math.inf:
-            raise ValueError(f"SWAG needs max_rank of at least 2 and scale above 0, got {max_rank!r} and {scale!r}.")
+        if not isinstance(max_rank, (int, np.integer)) or max_rank < 2:
+            raise ValueError(f"SWAG keeps a whole number of deviations, at least 2, got max_rank={max_rank!r}.")
+        if not is_number(scale) or not 0 < scale < math.inf:
+            raise ValueError(f"SWAG needs a finite scale above 0, got scale={scale!r}.")
         if batches is not None and iter(batches) is batches:
             raise ValueError(
                 "SWAG reads batches once for each draw, and a generator ends. Give a list or a DataLoader."
             )
-        self.max_rank, self.scale, self.batches = max_rank, float(scale), batches
+        self.max_rank, self.scale, self.batches = int(max_rank), float(scale), batches
         self._moments: dict[str, Moments] = {}
 
     @property
@@ -78,10 +83,33 @@ class SWAG(Sampler):
 
         Args:
             model: The network in training; None for the sampler's own.
-        """
+
+        Raises:
+            ValueError: It has another architecture than those before it.
+        """  # noqa: DOC502 -- raised by the helper
+        network = self._model(model)
+        parameters = parameters_of(network)
+        if self._moments:
+            self._require_same(parameters, network)
         with torch.no_grad():
-            for name, parameter in parameters_of(self._model(model)).items():
+            for name, parameter in parameters.items():
                 self._moments.setdefault(name, Moments(self.max_rank)).add(parameter.detach())
+
+    def _require_same(self, parameters: Mapping[str, Tensor], model: nn.Module) -> None:
+        """Refuse another architecture: its weights would be averaged with these wherever torch can.
+
+        Raises:
+            ValueError: Names or shapes are not those that were collected.
+        """
+        own = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        collected = {name: tuple(moments.mean.shape) for name, moments in self._moments.items()}
+        for name in sorted(own.keys() | collected.keys()):
+            if own.get(name) != collected.get(name):
+                raise ValueError(
+                    f"SWAG is over the weights of one network, and collected the parameters of another network than "
+                    f"this {type(model).__name__}: {name} is {collected.get(name, 'not there')} in what was collected, "
+                    f"{own.get(name, 'not there')} here. Give the network it was collected from, or use a new SWAG()."
+                )
 
     def bind(self, model: nn.Module) -> BoundSampler:
         """The draws of ``model``.
@@ -89,18 +117,13 @@ class SWAG(Sampler):
         Raises:
             NothingToDrawError: Fewer than two different networks were collected.
             ValueError: Another architecture was collected.
-        """
+        """  # noqa: DOC502 -- the second is raised by the helper
         if not any(moments.spread() for moments in self._moments.values()):
             raise NothingToDrawError(
                 f"{self!r} has nothing to draw: it looks for at least two different collected networks and has "
                 f"{self.n_collected}. Call swag.collect(model) from the training loop, after each epoch."
             )
-        parameters = parameters_of(model)
-        if {name: p.shape for name, p in parameters.items()} != {n: m.mean.shape for n, m in self._moments.items()}:
-            raise ValueError(
-                f"SWAG collected {sorted(self._moments)[:3]}..., the parameters of another network than "
-                f"{type(model).__name__}. Give it the network it was collected from."
-            )
+        self._require_same(parameters_of(model), model)
         return _BoundSWAG(self, model)
 
     def drawn(self, index: int, seed: int) -> dict[str, Tensor]:
@@ -165,5 +188,38 @@ class _BoundSWAG(BoundWeights):
         if (index, seed) not in self._statistics:
             with isolated(), SwappedWeights(self.tensors, lambda: parameters):
                 seed_global(seed, "SWAG", index, "batches")
-                self._statistics[index, seed] = refit_batch_norm(self._model, self._sampler.batches)
+                self._statistics[index, seed] = _refit(self._model, self._sampler.batches)
         return parameters | self._statistics[index, seed]
+
+
+def _refit(model: nn.Module, batches: Iterable[Any]) -> dict[str, Tensor]:
+    """BatchNorm's statistics over the batches.
+
+    Raises:
+        ValueError: A batch has too few rows to have a variance.
+    """
+    try:
+        return refit_batch_norm(model, _checked(batches))
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "SWAG computes BatchNorm's statistics over batches=, which takes several rows in each of them. "
+            f"{str(error).rstrip('.')}. Where it is the last batch, give DataLoader(..., drop_last=True)."
+        ) from error
+
+
+def _checked(batches: Iterable[Any]) -> Iterator[Tensor]:
+    """The inputs of each batch.
+
+    Raises:
+        TypeError: A batch is something else.
+    """
+    for batch in batches:
+        inputs = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+        if not isinstance(inputs, Tensor):
+            raise TypeError(
+                "batches= of SWAG are tensors of inputs (N, *F), or tuples (inputs, labels), which the network is "
+                f"called with, got a {type(batch).__name__}. Pick them out, as in [batch['x'] for batch in loader]."
+            )
+        yield inputs

@@ -23,8 +23,8 @@ class WeightSamples(StoredNetworks):
 
     Args:
         samples: State dicts (an iterable, read once); or one dict of stacked weights, shape ``(T, *shape)`` each, as
-            the posteriors package gives; or a function ``fn(index, generator)`` that returns a state dict, drawn
-            from the `torch.Generator` it is given.
+            the posteriors package gives, or the pair that `torch.func.stack_module_state` gives; or a function
+            ``fn(index, generator)`` that returns a state dict, drawn from the `torch.Generator` it is given.
         model: The network; None to find it in the attribution method.
 
     Raises:
@@ -44,15 +44,17 @@ class WeightSamples(StoredNetworks):
 
     def __init__(
         self,
-        samples: Iterable[State] | State | Callable[[int, torch.Generator], State],
+        samples: Iterable[State] | State | tuple[State, State] | Callable[[int, torch.Generator], State],
         model: nn.Module | None = None,
     ) -> None:
         super().__init__(model)
         self._function = None
         if callable(samples) and not isinstance(samples, (Mapping, nn.Module)):
             self._function = FromCallable(samples, model, partial=True, name=f"WeightSamples({_name(samples)})")
+            self.stream = FromCallable  # whose random numbers it gives, for a Compose
             return
-        self.samples = _unstacked(samples) if isinstance(samples, Mapping) else _listed(samples)
+        stacked = _stacked(samples)
+        self.samples = _listed(samples) if stacked is None else _unstacked(stacked)
         if len(self.samples) < 2:
             raise NothingToDrawError(
                 f"WeightSamples has nothing to draw: it looks for at least two samples, got {len(self.samples)}."
@@ -81,11 +83,23 @@ def _name(function: object) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
 
 
+def _stacked(samples: Any) -> State | None:
+    """One dict of stacked weights; None for several samples.
+
+    Torch gives two, of parameters and of buffers: no name is in both, as it would be in two samples.
+    """
+    if isinstance(samples, tuple) and len(samples) == 2 and all(isinstance(part, Mapping) for part in samples):
+        parameters, buffers = samples
+        return None if parameters.keys() & buffers.keys() else {**parameters, **buffers}
+    return samples if isinstance(samples, Mapping) else None
+
+
 def _listed(samples: Any) -> list[State]:
     if not isinstance(samples, Iterable) or isinstance(samples, (str, nn.Module, Tensor)):
         raise TypeError(
-            "WeightSamples takes state dicts, one dict of stacked weights (T, *shape), or a function "
-            f"fn(index, generator), got {type(samples).__name__}."
+            "WeightSamples takes state dicts, one dict of stacked weights (T, *shape), what "
+            "torch.func.stack_module_state gives, or a function fn(index, generator), got "
+            f"{type(samples).__name__}."
         )
     return [stored_values(state) for state in samples]
 

@@ -36,8 +36,8 @@ def shifted(draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     scale = power_of_two(values.amin(dim=0), values.amax(dim=0))  # torch.aminmax over a dim is far slower
     deviations = values / scale
     first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
-    deviations -= first
-    return first, deviations, scale
+    recorded = deviations.requires_grad and torch.is_grad_enabled()  # the gradient of nan_to_num needs them as they are
+    return first, deviations - first if recorded else deviations.sub_(first), scale
 
 
 def centre(draws: Tensor) -> Centred:

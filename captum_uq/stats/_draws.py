@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import operator
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -49,6 +53,14 @@ def widest(values: Tensor) -> Tensor:
         return working(values)
 
 
+def number(value: Any) -> float:
+    """What one number is, of whatever library; NaN where it is none, a text included."""
+    try:
+        return math.nan if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, RuntimeError):  # torch's, of a tensor of several
+        return math.nan
+
+
 def needs_more_than(n_draws: int, correction: int, statistic: str) -> None:
     """Refuses a spread that so few draws cannot tell.
 
@@ -58,10 +70,10 @@ def needs_more_than(n_draws: int, correction: int, statistic: str) -> None:
         statistic: The name that the message opens with.
 
     Raises:
-        ValueError: If ``correction`` is negative, or ``T`` is not above it.
+        ValueError: If ``correction`` is negative or no number, or ``T`` is not above it.
     """
-    if correction < 0:
-        raise ValueError(f"{statistic} needs a correction of at least 0, got {correction}.")
+    if not number(correction) >= 0:
+        raise ValueError(f"{statistic} needs a correction of at least 0, got {correction!r}.")
     if n_draws <= correction:
         raise ValueError(
             f"{statistic} with correction={correction} needs at least {correction + 1} draws, "
@@ -85,14 +97,19 @@ def power_of_two(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(torch.isfinite(power), power, 1.0)
 
 
-def check_order(k: int) -> None:
-    """Refuses a moment of no order.
+def checked_order(k: int) -> int:
+    """The order of a moment, a whole number of whatever library.
 
     Raises:
         ValueError: If ``k`` is no whole number of at least 1.
     """
-    if not isinstance(k, int) or k < 1:
+    try:
+        order = operator.index(k)
+    except TypeError:
+        order = 0
+    if order < 1:
         raise ValueError(f"moment needs a whole order k of at least 1, got {k!r}.")
+    return order
 
 
 class NotKept(ValueError):  # noqa: N818 (what happened is that nothing was kept, not that something went wrong)

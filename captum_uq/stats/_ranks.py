@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
 from captum_uq._warn import warn
-from captum_uq.stats._draws import working
+from captum_uq.stats._draws import number, working
 
 
 def between(at: Callable[[int], Tensor], position: float) -> Tensor:
@@ -31,14 +32,18 @@ def between(at: Callable[[int], Tensor], position: float) -> Tensor:
     return torch.clamp(low * (1 - weight) + high * weight, min=low, max=high)
 
 
+def several(q: float | Sequence[float]) -> TypeGuard[Sequence[float]]:
+    """Whether percentiles are given in a row; an array of no axis calls itself iterable, and is one number."""
+    return isinstance(q, Iterable) and not isinstance(q, str) and getattr(q, "ndim", 1) > 0
+
+
 def checked_ranks(q: float | Sequence[float]) -> list[float]:
     """One percentile or several, as a list.
 
     Raises:
         ValueError: If one lies outside 0 to 100, or there is none.
     """
-    given = list(q) if isinstance(q, Iterable) and not isinstance(q, str) else [q]
-    ranks = [math.nan if each is None or isinstance(each, str) else float(each) for each in given]
+    ranks = [number(each) for each in (q if several(q) else [q])]
     if not ranks or not all(0 <= each <= 100 for each in ranks):
         raise ValueError(f"a percentile is a number, or several, from 0 to 100; got {q!r}.")
     return ranks
@@ -50,9 +55,10 @@ def tails(level: float) -> list[float]:
     Raises:
         ValueError: If ``level`` is not above 0 and at most 1.
     """
-    if isinstance(level, str) or not 0 < level <= 1:
+    share = number(level)
+    if not 0 < share <= 1:
         raise ValueError(f"interval needs a level above 0 and at most 1, got {level!r}; 90% is level=0.9.")
-    return [50 - 50 * level, 50 + 50 * level]
+    return [50 - 50 * share, 50 + 50 * share]
 
 
 def _needed(q: float) -> int:

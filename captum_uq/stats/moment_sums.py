@@ -12,8 +12,8 @@ from torch import Tensor
 
 from captum_uq.stats._draws import (
     NotKept,
-    check_order,
     checked,
+    checked_order,
     needs_more_than,
     power_of_two,
     ratio,
@@ -116,8 +116,12 @@ class MomentSums:
         )
 
     def _rescaled(self, scale: Tensor) -> MomentSums:
-        """The same sums in another unit; exact, as both are powers of two."""
-        factor = self.scale / scale
+        """The same sums in another unit; exact, as both are powers of two.
+
+        Only where all draws are 0, or some not finite, is the new unit the smaller one: there the sums are 0, or lost,
+        in any unit, and the square of the factor might be infinite, of which 0 would make NaN.
+        """
+        factor = (self.scale / scale).clamp_(max=1)
         square = factor.square()
         return dataclasses.replace(
             self,
@@ -166,7 +170,7 @@ class MomentSums:
         Raises:
             NotKept: ``k`` is above 4.
         """
-        check_order(k)
+        k = checked_order(k)
         if k > HIGHEST:
             raise NotKept(f"Their powers are summed up to order {HIGHEST}.")
         one, none = torch.ones_like(self.m2), self.m2 * 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from captum_uq.stats._centre import centre, shifted, spread
-from captum_uq.stats._draws import check_order, checked, needs_more_than, ratio, result_dtype
+from captum_uq.stats._draws import checked, checked_order, needs_more_than, ratio, result_dtype
 
 
 def expectation(draws: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = Fal
         >>> import torch
         >>> moment(torch.tensor([0.0, 0.0, 3.0]), 3)
         tensor(2.)
-    """  # noqa: DOC502 (raised in check_order)
-    check_order(k)
+    """  # noqa: DOC502 (raised in checked_order)
+    k = checked_order(k)
     mean, deviations, scale = centre(draws)
     powers = deviations if central else deviations + mean
     if standardized:

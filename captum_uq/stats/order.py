@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import checked, result_dtype, working
-from captum_uq.stats._ranks import between, checked_ranks, tails, warn_if_few
+from captum_uq.stats._ranks import between, checked_ranks, several, tails, warn_if_few
 from captum_uq.stats._sorting import of_ranks
 
 
@@ -71,7 +71,7 @@ def percentile(draws: Tensor, q: float | Sequence[float]) -> Tensor:
     ranks = checked_ranks(q)
     warn_if_few(len(checked(draws)), ranks)
     maps = _percentiles(draws, ranks)
-    return torch.stack(maps) if isinstance(q, Iterable) else maps[0]
+    return torch.stack(maps) if several(q) else maps[0]
 
 
 def interval(draws: Tensor, level: float = 0.9) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ def union(draws: Tensor, q: float = 95.0) -> Tensor:
         >>> union(torch.arange(21.0))
         tensor(19.)
     """
-    return percentile(draws, float(q))
+    return percentile(draws, checked_ranks([q])[0])
 
 
 def intersection(draws: Tensor, q: float = 5.0) -> Tensor:
@@ -139,7 +139,7 @@ def intersection(draws: Tensor, q: float = 5.0) -> Tensor:
         >>> intersection(torch.arange(21.0))
         tensor(1.)
     """
-    return percentile(draws, float(q))
+    return percentile(draws, checked_ranks([q])[0])
 
 
 def probability_positive(draws: Tensor) -> Tensor:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from captum_uq.stats._draws import NotKept, result_dtype
-from captum_uq.stats._ranks import between, checked_ranks, tails, warn_if_few
+from captum_uq.stats._ranks import between, checked_ranks, several, tails, warn_if_few
 
 _ROUNDING = 1e-6
 """Of a position among the draws: ``50 - 50 level`` may differ from the percentile that was asked for."""
@@ -94,7 +94,7 @@ class OrderStatistics:
         ranks = checked_ranks(q)
         maps = self._percentiles(ranks)
         warn_if_few(self.n_draws, ranks)
-        return torch.stack(maps) if isinstance(q, Iterable) else maps[0]
+        return torch.stack(maps) if several(q) else maps[0]
 
     def median(self) -> Tensor:
         """Median over draws; see :func:`captum_uq.stats.median`."""
@@ -109,8 +109,8 @@ class OrderStatistics:
 
     def union(self, q: float = 95.0) -> Tensor:
         """The liberal map; see :func:`captum_uq.stats.union`."""
-        return self.percentile(float(q))
+        return self.percentile(checked_ranks([q])[0])
 
     def intersection(self, q: float = 5.0) -> Tensor:
         """The cautious map; see :func:`captum_uq.stats.intersection`."""
-        return self.percentile(float(q))
+        return self.percentile(checked_ranks([q])[0])

@@ -1,7 +1,8 @@
-"""What is drawn: one map ``(H, W)`` for each draw or statistic, finite, and the image behind it."""
+"""What is drawn: one map ``(H, W)`` for each draw or statistic, and the image behind it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.normalization import channel_sum
+
+WAY_OUT = "Choose what they stand for, as in dist.map(torch.nan_to_num)."
+LEAST, MOST = 0.4, 3.0  # height over width of a panel, lest a figure be too low for its legend or a hundred inches high
 
 Image = Tensor | npt.NDArray[np.generic]
 """An image as Captum's models and plots take it: a tensor ``(C, H, W)`` or an array ``(H, W, C)``; or ``(H, W)``."""
@@ -63,7 +67,7 @@ def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
         dist: Attributions of one image, ``(C, H, W)`` or ``(H, W)``, or a batch of one.
 
     Returns:
-        A distribution of shape ``(H, W)``, in CPU memory.
+        A distribution of shape ``(H, W)``, in float64, so that no square is lost, and in CPU memory.
 
     Raises:
         TypeError: If ``dist`` is no distribution.
@@ -73,7 +77,7 @@ def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
     if not 2 <= dist.ndim <= 4 or dist.numel() == 0:
         raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {tuple(dist.shape)}.")
     batched = dist.ndim == 4 or (dist.ndim == 3 and dist._record.has_examples)
-    image = only_example(dist, batched).cpu()
+    image = only_example(dist, batched).cpu().double()
     return image if image.ndim == 2 else image[None].map(partial(channel_sum, keepdim=False))[0]
 
 
@@ -85,44 +89,24 @@ def panel_map(maps: DistributionAttribution, name: str) -> Tensor:
         name: A name of :func:`captum_uq.stats.summarize`, or ``"deterministic"``.
 
     Returns:
-        That statistic over draws, finite, shape ``(H, W)``.
+        That statistic over draws, shape ``(H, W)``; infinite where a ratio is.
 
     Raises:
         ValueError: If no statistic has that name, or there is no deterministic map.
     """  # noqa: DOC502 (raised by what it calls)
-    return own_map(maps) if name == "deterministic" else finite(stats.summarize(maps.draws, name), name)
+    return own_map(maps, checked) if name == "deterministic" else checked(stats.summarize(maps.draws, name), name)
 
 
-def own_map(dist: DistributionAttribution) -> Tensor:
-    """The attribution of the network as it stands, finite, in CPU memory.
-
-    Args:
-        dist: A distribution of any shape.
-
-    Returns:
-        The map, of that shape.
-
-    Raises:
-        ValueError: If the distribution keeps none.
-    """
-    if dist.deterministic is None:
-        raise ValueError(
-            '"deterministic" needs the map of the network as it stands; dist keeps none. '
-            "Attribute with return_deterministic=True."
-        )
-    return finite(dist.deterministic.cpu(), "deterministic")
-
-
-def finite(values: Tensor, name: str) -> Tensor:
-    """A map that can be coloured: infinities, as of an SNR without noise, become the largest finite value.
+def checked(values: Tensor, name: str, way_out: str = WAY_OUT) -> Tensor:
+    """What has a colour: any number, and infinity, as of an SNR without noise.
 
     Args:
         values: A map, any shape.
         name: What it is, for the message.
+        way_out: Ends the message.
 
     Returns:
-        The map in float64, with infinities at the largest finite magnitude (1 where nothing finite differs
-        from 0), signs kept.
+        The map in float64.
 
     Raises:
         ValueError: If there is a NaN, which has no colour.
@@ -130,12 +114,50 @@ def finite(values: Tensor, name: str) -> Tensor:
     values = values.detach().double()
     if bool(values.isnan().any()):
         raise ValueError(
-            f"{name} is NaN at {int(values.isnan().sum())} of {values.numel()} values, because draws hold NaN or "
-            "infinity. Choose what they stand for, as in dist.map(torch.nan_to_num)."
+            f"{name} is NaN at {int(values.isnan().sum())} of {values.numel()} values, because there is NaN or "
+            f"infinity in what was given. {way_out}"
         )
+    return values
+
+
+def finite(values: Tensor, name: str, way_out: str = WAY_OUT) -> Tensor:
+    """What has a place on an axis: as :func:`checked`, and no infinity.
+
+    Raises:
+        ValueError: If there is NaN or infinity.
+    """
+    values = checked(values, name, way_out)
+    if bool(values.isinf().any()):
+        raise ValueError(f"{name} is infinite at {int(values.isinf().sum())} of {values.numel()} values. {way_out}")
+    return values
+
+
+def bounded(values: Tensor) -> Tensor:
+    """Infinities at the largest finite magnitude, or at 1 where nothing finite differs from 0; signs are kept."""
     infinite = values.isinf()
     largest = float(values.masked_fill(infinite, 0.0).abs().max()) or 1.0
     return torch.where(infinite, values.sign() * largest, values)
+
+
+def own_map(dist: DistributionAttribution, check: Callable[[Tensor, str], Tensor] = finite) -> Tensor:
+    """The attribution of the network as it stands, in float64 and CPU memory.
+
+    Args:
+        dist: A distribution of any shape.
+        check: :func:`finite` or :func:`checked`.
+
+    Returns:
+        The map, of that shape.
+
+    Raises:
+        ValueError: If the distribution keeps none, or it holds what is refused.
+    """
+    if dist.deterministic is None:
+        raise ValueError(
+            '"deterministic" needs the map of the network as it stands; dist keeps none. '
+            "Attribute with return_deterministic=True."
+        )
+    return check(dist.deterministic.cpu(), "deterministic")
 
 
 def display_image(image: Image, size: tuple[int, ...]) -> npt.NDArray[np.float64]:
@@ -202,6 +224,6 @@ def image_behind(
     return None if image is None else display_image(image, tuple(maps.shape))
 
 
-def aspect(maps: DistributionAttribution) -> float:
-    """Height over width."""
-    return maps.shape[0] / maps.shape[1]
+def aspect(size: Sequence[int]) -> float:
+    """Height over width of a panel for maps ``(..., H, W)``: theirs, within limits."""
+    return min(max(size[-2] / size[-1], LEAST), MOST)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, LINE, FigureAxes, legend_below, make_axes, show
+from captum_uq.visualization._axes import INK, LINE, FigureAxes, inches, legend_below, make_axes, short_numbers, show
 from captum_uq.visualization._maps import checked_distribution, finite, only_example
 from captum_uq.visualization._palette import certainty_of
 
@@ -26,7 +26,7 @@ def feature_draws(dist: DistributionAttribution) -> Tensor:
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If it holds several examples or NaN, or is no row of features.
+        ValueError: If it holds several examples, NaN or infinity, or is no row of features.
     """  # noqa: DOC502 (raised by the checks)
     checked_distribution(dist)
     if not 1 <= dist.ndim <= 2 or dist.numel() == 0:
@@ -101,12 +101,13 @@ def bar_plot(
         The figure and its axes.
     """
     plt_fig_axis, fig_size, use_pyplot = form
-    size = fig_size or (6.0, ROW * len(names) + 0.9 + 0.25 * (own is not None))
+    title = f"{ranking}mean and {100 * level:g}% interval of {counted(draws)}"
+    size = fig_size or (width(names, title), ROW * len(names) + 0.9 + 0.25 * (own is not None))
     figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
     draw_bars(axes, draws, level)
     if own is not None:
         mark_deterministic(axes, own)
-    frame_rows(axes, names, f"{ranking}mean and {100 * level:g}% interval of {counted(draws)}", quantity)
+    frame_rows(axes, names, title, quantity)
     axes.set_ylabel(what, color=INK)
     show(use_pyplot)
     return figure, axes
@@ -135,6 +136,11 @@ def mark_deterministic(axes: Axes, values: Sequence[float]) -> None:
     legend_below(axes)
 
 
+def width(names: Sequence[str], title: str, least: float = 6.0, beside: float = 0.0) -> float:
+    """Inches of a new figure: the names, axes as wide as their title, and what stands to the right of them."""
+    return max(least, inches(names) + max(inches([title], 12), 4.0) + beside + 0.8)
+
+
 def counted(draws: Tensor) -> str:
     """How many draws there are, in words."""
     return "1 draw" if len(draws) == 1 else f"{len(draws)} draws"
@@ -159,9 +165,10 @@ def frame_rows(
     """
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_yticks(range(len(labels)), list(labels), color=INK)
+    axes.set_yticks(range(len(labels)), list(labels), color=INK, parse_math=False)
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set(color=LINE, linewidth=0.6)
+    short_numbers(axes)
     axes.set_xlabel(quantity, color=INK)
-    axes.set_title(title, fontsize=12, color=INK, pad=pad)
+    axes.set_title(title, fontsize=12, color=INK, pad=pad, parse_math=False)

@@ -10,6 +10,8 @@ from torch import Tensor
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._maps import checked_distribution, finite
 
+WAY_OUT = "Choose examples whose scores are finite, dist[i], or attribute a forward function with finite outputs."
+
 
 def target_scores(dist: DistributionAttribution, target: Any = None) -> tuple[Tensor, Tensor | None]:
     """The output at the target, of each draw and of the network as it stands.
@@ -23,7 +25,7 @@ def target_scores(dist: DistributionAttribution, target: Any = None) -> tuple[Te
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If it keeps no predictions or those of no example, they hold NaN, or the target does not fit them.
+        ValueError: If it keeps no predictions or those of no example, a score is not finite or the target unfit.
     """  # noqa: DOC502 (raised by the checks)
     checked_distribution(dist)
     if dist.predictions is None:
@@ -42,8 +44,8 @@ def target_scores(dist: DistributionAttribution, target: Any = None) -> tuple[Te
     if outputs.numel() == 0:
         raise ValueError(f"there are no predictions to draw: their shape is {tuple(outputs.shape)}, (T, N, ...).")
     target = dist.target if target is None else target
-    scores = finite(_at_target(outputs.cpu(), target), "a score")
-    return scores, None if own is None else finite(_at_target(own.cpu()[None], target), "a score")[0]
+    scores = finite(_at_target(outputs.cpu(), target), "a score", WAY_OUT)
+    return scores, None if own is None else finite(_at_target(own.cpu()[None], target), "a score", WAY_OUT)[0]
 
 
 def _at_target(outputs: Tensor, target: Any) -> Tensor:

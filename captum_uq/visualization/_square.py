@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import make_axes
 
-from captum_uq.visualization._axes import INK, LINE
+from captum_uq.visualization._axes import INK, LINE, laid_out, room_beside
 from captum_uq.visualization._palette import WORDS, Array
 from captum_uq.visualization._scales import Scale
 
 STEPS = 41  # odd: the middle column is 0
+WORD_ROOM = 40  # points, for what the legend says to its right
 
 
 def colour_square(
@@ -37,20 +38,25 @@ def colour_square(
     Returns:
         The axes of the legend.
     """
+    if place == "right":
+        room_beside(axes[-1] if isinstance(axes, Sequence) else axes, WORD_ROOM)
     form = {"shrink": 0.45, "aspect": 1.0} if place == "right" else {"shrink": 0.4, "aspect": 3.5}
     square, _ = make_axes(axes, location=place, pad=0.04, fraction=fraction, **form)  # type: ignore[arg-type]
     strengths, certainties = np.meshgrid(np.linspace(-1, 1, STEPS), np.linspace(0, 1, STEPS))
     square.imshow(
         colours(strengths, certainties), origin="lower", aspect="auto", extent=(scale.low, scale.high, 0.0, 1.0)
     )
-    square.set_xticks(list(scale.ticks), list(scale.ticks.values()), fontsize=9, color=INK)
+    numbers, power = scale.short_ticks
+    square.set_xticks(list(scale.ticks), numbers, fontsize=9, color=INK)
     square.set_yticks([0.0, 1.0], list(WORDS[certainty]), fontsize=9, color=INK)
     square.yaxis.set_ticks_position("right")  # away from the map
     low, high = square.get_yticklabels()
     low.set_verticalalignment("bottom")
     high.set_verticalalignment("top")
-    square.set_xlabel("mean", fontsize=9, color=INK)
+    square.set_xlabel(f"mean / {power}" if power else "mean", fontsize=9, color=INK)
     square.tick_params(axis="x", length=0, pad=5)
     square.tick_params(axis="y", length=0)
     square.spines[:].set(color=LINE, linewidth=0.6)
+    if laid_out(square.figure):  # a layout leaves room for a legend as large as it was before; now that is right
+        square.figure.figure.draw_without_rendering()
     return square

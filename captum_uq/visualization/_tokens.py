@@ -70,8 +70,8 @@ def tokens_of(dist: DistributionAttribution, tokens: Sequence[str], certainty: s
 
     Raises:
         TypeError: If ``dist`` is no distribution, or ``tokens`` is one string.
-        ValueError: If ``dist`` holds several examples or NaN or is no text, or tokens and attributions differ in
-            number.
+        ValueError: If ``dist`` holds several examples, NaN or infinity or is no text, or tokens and attributions
+            differ in number.
     """
     checked_distribution(dist)
     if isinstance(tokens, str):

@@ -49,8 +49,8 @@ def visualize_bivariate(
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If ``dist`` holds several examples or NaN, ``certainty`` is neither word, or the image or the
-            axes do not fit.
+        ValueError: If ``dist`` holds several examples, NaN or infinity, ``certainty`` is neither word, or the image
+            or the axes do not fit.
 
     References:
         [1] Correll, Moritz and Heer, Value-suppressing uncertainty palettes, 2018.
@@ -68,8 +68,9 @@ def visualize_bivariate(
     scale = symmetric(mean, DIVERGING, outlier_perc)
     colours = blend((mean / scale.high).clamp(-1, 1).numpy(), certainty_of(draws, certainty).numpy())
     count = 1 + (image is not None)
-    size = fig_size or (2.6 * count + 1.3, 2.6 * min(max(aspect(maps), 0.4), 3.0) + 0.4)
-    figure, axes = make_axes(count, count, aspect(maps), plt_fig_axis, size, use_pyplot)
+    high_by_wide = aspect(maps.shape)
+    size = fig_size or (2.6 * count + 1.3, 2.6 * high_by_wide + 0.4)
+    figure, axes = make_axes(count, count, high_by_wide, plt_fig_axis, size, use_pyplot)
     if image is not None:
         draw_image(axes[0], image)
     axes[-1].imshow(colours, origin="upper")

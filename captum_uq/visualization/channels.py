@@ -45,7 +45,8 @@ def visualize_channels(
         level: Share of draws that the intervals hold, above 0 and at most 1.
         n: How many channels, the first of that order; None for all.
         show_deterministic: Mark the attribution of the network as it stands, by a diamond.
-        plt_fig_axis: A figure and an axes of it; by default a new figure.
+        plt_fig_axis: A figure and an axes of it; by default a new figure. A legend stands below the axes where
+            the figure has ``layout="constrained"``, and within them where nothing lays it out.
         fig_size: Width and height of a new figure in inches.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
@@ -54,7 +55,7 @@ def visualize_channels(
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If ``dist`` holds several examples or NaN or has no channels, names and channels differ in
+        ValueError: If ``dist`` holds several examples, NaN or infinity or has no channels, names and channels differ in
             number, there is no deterministic attribution to mark, or an option is none of the above.
 
     Example:

@@ -6,13 +6,15 @@ import math
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Transform
 
 from captum_uq.metrics import Comparison, PairedDifference
-from captum_uq.visualization._axes import INK, FigureAxes, make_axes, show
+from captum_uq.visualization._axes import INK, FigureAxes, make_axes, room_beside, show
 from captum_uq.visualization._palette import ABOVE, BELOW
-from captum_uq.visualization._rows import ROW, frame_rows
+from captum_uq.visualization._rows import ROW, frame_rows, width
 
 OPEN = "#808080"  # where the interval holds 0
+COLUMNS = (62, 108)  # points from the axes to where p values and wins end
 
 
 def visualize_comparison(
@@ -29,7 +31,8 @@ def visualize_comparison(
 
     Args:
         comparison: What :func:`captum_uq.metrics.compare` returned.
-        plt_fig_axis: A figure and an axes of it; by default a new figure.
+        plt_fig_axis: A figure and an axes of it; by default a new figure. The two columns take their room from the
+            axes.
         fig_size: Width and height of a new figure in inches.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
@@ -47,14 +50,16 @@ def visualize_comparison(
         ['p (holm)', 'wins', '0.008', '70%']
     """  # noqa: DOC502 (raised by the check)
     _check(comparison)
-    size = fig_size or (7.0, ROW * len(comparison) + 1.35)
+    labels, title = _words(comparison)
+    size = fig_size or (width(labels, title, 7.0, COLUMNS[-1] / 72), ROW * len(comparison) + 1.35)
     figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
     for place, row in enumerate(comparison):
         colour = _colour(row, comparison.direction)
         axes.hlines(place, row.low, row.high, color=colour, linewidth=2)
         axes.plot([row.difference], [place], "s", markersize=6, color=colour)
     _write_numbers(axes, comparison)
-    _frame(axes, comparison)
+    frame_rows(axes, labels, title, f"difference of area ({comparison.direction} is better)", pad=20)
+    room_beside(axes, COLUMNS[-1])
     show(use_pyplot)
     return figure, axes
 
@@ -84,33 +89,38 @@ def _colour(row: PairedDifference, direction: str) -> str:
 
 
 def _write_numbers(axes: Axes, comparison: Comparison) -> None:
-    """Two columns, at points to the right of the axes, one row for each comparison under their heads."""
+    """Two columns, at points to the right of the axes: a row for each comparison, and heads above them."""
     adjusted = "p" if comparison.correction == "none" else f"p ({comparison.correction})"
-    rows = [(-1.0, adjusted, "wins")]
-    rows += [(float(at), _p_value(row), f"{row.win_rate:.0%}") for at, row in enumerate(comparison)]
-    for place, *cells in rows:
-        for right, text in zip((62, 108), cells, strict=True):
-            axes.annotate(
-                text,
-                (1.0, place),
-                (right, 0),
-                xycoords=axes.get_yaxis_transform(),
-                textcoords="offset points",
-                horizontalalignment="right",
-                verticalalignment="center",
-                annotation_clip=False,
-                color=INK,
-                fontsize=10,
-            )
+    _write_row(axes, (1.0, 1.0), axes.transAxes, (adjusted, "wins"), up=8)
+    for at, row in enumerate(comparison):
+        _write_row(axes, (1.0, at), axes.get_yaxis_transform(), (_p_value(row), f"{row.win_rate:.0%}"))
+
+
+def _write_row(
+    axes: Axes, place: tuple[float, float], within: Transform, cells: tuple[str, ...], up: float = 0
+) -> None:
+    for right, text in zip(COLUMNS, cells, strict=True):
+        axes.annotate(
+            text,
+            place,
+            (right, up),
+            xycoords=within,
+            textcoords="offset points",
+            horizontalalignment="right",
+            verticalalignment="center",
+            annotation_clip=False,
+            color=INK,
+            fontsize=10,
+        )
 
 
 def _p_value(row: PairedDifference) -> str:
     return "<0.001" if row.p_adjusted < 0.001 else f"{row.p_adjusted:.3f}"
 
 
-def _frame(axes: Axes, comparison: Comparison) -> None:
+def _words(comparison: Comparison) -> tuple[list[str], str]:
+    """The names of the rows, and the title."""
     references = list(dict.fromkeys(row.reference for row in comparison))
     shared = len(references) == 1
     labels = [row.curve if shared else f"{row.curve} \N{MINUS SIGN} {row.reference}" for row in comparison]
-    title = f"difference{f' to {references[0]}' if shared else ''} and {100 * comparison.level:g}% interval"
-    frame_rows(axes, labels, title, f"difference of area ({comparison.direction} is better)", pad=20)
+    return labels, f"difference{f' to {references[0]}' if shared else ''} and {100 * comparison.level:g}% interval"

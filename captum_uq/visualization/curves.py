@@ -10,11 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from captum_uq.metrics import PerturbationCurve
-from captum_uq.visualization._axes import INK, FigureAxes, make_axes, open_frame, show
+from captum_uq.visualization._axes import INK, FigureAxes, add_legend, inches, make_axes, open_frame, show
+from captum_uq.visualization._rows import width
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; in a second and third round by their dashes as well.
 COLOURS = ("#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7")
 DASHES = ("-", "--", ":")
+LEGEND_ROOM = 2.0  # inches for what is not the names: the sample of a line and the area
 
 
 def visualize_curves(
@@ -35,12 +37,13 @@ def visualize_curves(
         curves: Curves by name, as :func:`captum_uq.metrics.summary_curves` returns them, or a single one.
         level: Confidence of the bands, in (0, 1).
         title: Above the curves.
-        plt_fig_axis: A figure and an axes of it; by default a new figure.
+        plt_fig_axis: A figure and an axes of it; by default a new figure. The legend stands beside the axes where
+            the figure has ``layout="constrained"``, and within them where nothing lays it out.
         fig_size: Width and height of a new figure in inches.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
     Returns:
-        The figure and its axes; the legend beside them names each curve and its mean area.
+        The figure and its axes; the legend names each curve and its mean area.
 
     Raises:
         TypeError: If something else than curves was given.
@@ -55,15 +58,20 @@ def visualize_curves(
         (1, 1)
     """  # noqa: DOC502 (raised by the check)
     named = _checked(curves)
-    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, fig_size or (7.2, 3.8), use_pyplot)
+    size = fig_size or (width((), title or "", 7.2, inches([str(name) for name in named]) + LEGEND_ROOM), 3.8)
+    figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
+    handles, names = axes.get_legend_handles_labels()  # what the user drew
     axes.set_prop_cycle(rcsetup.cycler(linestyle=DASHES) * rcsetup.cycler(color=COLOURS))
     for name, curve in named.items():
         curve.plot(axes, name, level)
+        handles.append(axes.lines[-1])
+        names.append(str(axes.lines[-1].get_label()))
     axes.margins(x=0)
     open_frame(axes)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False, labelcolor=INK)
+    axes.yaxis.label.set_parse_math(False)
+    add_legend(axes, handles, names, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     if title is not None:
-        axes.set_title(title, fontsize=12, color=INK)
+        axes.set_title(title, fontsize=12, color=INK, parse_math=False)
     show(use_pyplot)
     return figure, axes
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._axes import FigureAxes, colour_bar, draw_map, make_axes, show
-from captum_uq.visualization._maps import aspect, finite, image_maps
+from captum_uq.visualization._maps import aspect, checked, image_maps
 from captum_uq.visualization._scales import DIVERGING, ColourMap, symmetric
 
 
@@ -57,9 +57,9 @@ def visualize_draws(
     maps = image_maps(dist)
     if not isinstance(n, Integral) or n < 1:
         raise ValueError(f"n is the number of draws to show, at least 1; got {n!r}.")
-    drawn = finite(maps.draws[:n], "a draw")
+    drawn = checked(maps.draws[:n], "a draw")
     columns = math.ceil(math.sqrt(len(drawn)))
-    figure, axes = make_axes(len(drawn), columns, aspect(maps), plt_fig_axis, fig_size, use_pyplot)
+    figure, axes = make_axes(len(drawn), columns, aspect(maps.shape), plt_fig_axis, fig_size, use_pyplot)
     scale = symmetric(drawn, cmap, outlier_perc)
     artists = [
         draw_map(each, values, scale, f"draw {at}") for at, (each, values) in enumerate(zip(axes, drawn, strict=True))

@@ -39,7 +39,8 @@ def visualize_features(
         level: Share of draws that the intervals hold, above 0 and at most 1.
         n: How many features, the first of that order; by default all.
         show_deterministic: Mark the attribution of the network as it stands, by a diamond.
-        plt_fig_axis: A figure and an axes of it; by default a new figure.
+        plt_fig_axis: A figure and an axes of it; by default a new figure. A legend stands below the axes where
+            the figure has ``layout="constrained"``, and within them where nothing lays it out.
         fig_size: Width and height of a new figure in inches.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
@@ -48,9 +49,9 @@ def visualize_features(
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If ``dist`` holds several examples or NaN or is no row of features, names and features differ
-            in number, there is no deterministic attribution to mark, or ``sort``, ``level`` or ``n`` is none of
-            the above.
+        ValueError: If ``dist`` holds several examples, NaN or infinity or is no row of features, names and features
+            differ in number, there is no deterministic attribution to mark, or ``sort``, ``level`` or ``n`` is none
+            of the above.
 
     References:
         [1] Bykov et al., How much can I trust you? Quantifying uncertainties in explaining neural networks

@@ -53,7 +53,7 @@ def text_html(
 
     Raises:
         TypeError: If ``dist`` is no distribution, or ``tokens`` is one string.
-        ValueError: If ``dist`` holds several examples or NaN or is no text, tokens and attributions differ in
+        ValueError: If ``dist`` holds several examples, NaN or infinity or is no text, tokens and attributions differ in
             number, or an option is none of the above.
 
     Example:

@@ -13,7 +13,7 @@ from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.normalization import signed_max
 from captum_uq.visualization._axes import FigureAxes, colour_bar, draw_image, draw_map, make_axes, show
-from captum_uq.visualization._maps import Image, aspect, finite, image_behind, image_maps, panel_map
+from captum_uq.visualization._maps import Image, aspect, bounded, checked, image_behind, image_maps, panel_map
 from captum_uq.visualization._scales import DIVERGING, ColourMap, Scale
 
 
@@ -66,27 +66,29 @@ def visualize_percentiles(
         ['image', '5%', '50%', '95%']
     """  # noqa: DOC502 (raised where maps, image and axes are made)
     maps = image_maps(dist)
-    image, scale = image_behind(original_image, maps), Scale(cmap, -1.0, 1.0, 0.0)
+    image = image_behind(original_image, maps)
     several = q if isinstance(q, Iterable) and not isinstance(q, str) else [q]
-    drawn = _scaled_maps(maps, list(several), show_deterministic)
+    titles, drawn = _percentile_maps(maps, list(several), show_deterministic)
+    scale = Scale(cmap, -1.0, 1.0, 0.0, "both" if bool(drawn.isinf().any()) else "neither")
+    shares = signed_max(torch.stack([bounded(each) for each in drawn]))
     count = len(drawn) + (image is not None)
-    figure, axes = make_axes(count, count, aspect(maps), plt_fig_axis, fig_size, use_pyplot)
+    figure, axes = make_axes(count, count, aspect(maps.shape), plt_fig_axis, fig_size, use_pyplot)
     if image is not None:
         draw_image(axes[0], image)
-    beside = zip(axes[-len(drawn) :], drawn, strict=True)
-    artists = [draw_map(each, values, scale, title) for each, (title, values) in beside]
+    beside = zip(axes[-len(titles) :], shares, titles, strict=True)
+    artists = [draw_map(each, values, scale, title) for each, values, title in beside]
     if show_colorbar:
         colour_bar(figure, artists[0], axes, scale, "share of the largest value of that sign")
     show(use_pyplot)
     return figure, axes
 
 
-def _scaled_maps(
+def _percentile_maps(
     maps: DistributionAttribution, q: Sequence[float], show_deterministic: bool
-) -> list[tuple[str, Tensor]]:
-    """Title and map ``(H, W)`` of each panel, in order; each sign brought to 1."""
-    drawn = finite(stats.percentile(maps.draws, list(q)), "a percentile")
+) -> tuple[list[str], Tensor]:
+    """The titles of the panels and their maps ``(P, H, W)``, in order."""
+    drawn = checked(stats.percentile(maps.draws, list(q)), "a percentile")
     titles = [f"{float(each):g}%" for each in q]
     if show_deterministic:
         drawn, titles = torch.cat([panel_map(maps, "deterministic")[None], drawn]), ["deterministic", *titles]
-    return list(zip(titles, signed_max(drawn), strict=True))
+    return titles, drawn

@@ -12,12 +12,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, LEGEND, FigureAxes, legend_below, make_axes, open_frame, show
+from captum_uq.visualization._axes import (
+    INK,
+    LEGEND,
+    FigureAxes,
+    legend_below,
+    make_axes,
+    open_frame,
+    short_numbers,
+    show,
+)
 from captum_uq.visualization._palette import ABOVE, Array
 from captum_uq.visualization._rows import counted
 from captum_uq.visualization._scores import target_scores
 
 BARS, MOST = "#9ebcda", 64
+LEAST = 0.015  # of the axes: a bar as narrow as its bin may not be seen
 
 
 def visualize_predictions(
@@ -38,7 +48,9 @@ def visualize_predictions(
         dist: Attributions of one example or several, with their predictions: ``dist[3]``, ``dist[:8]``.
         target: Another target than the one explained, as Captum takes it.
         bins: Number of bins between the smallest and the largest score.
-        plt_fig_axis: A figure and one of its axes for each example; by default a new figure.
+        plt_fig_axis: A figure and one of its axes for each example; by default a new figure. The legend stands
+            below the last axes where the figure has ``layout="constrained"``, and within them where nothing lays
+            it out.
         fig_size: Width and height of a new figure in inches.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
@@ -47,7 +59,7 @@ def visualize_predictions(
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If ``dist`` keeps no predictions, they hold NaN, the target does not fit, there is no
+        ValueError: If ``dist`` keeps no predictions, a score is NaN or infinite, the target does not fit, there is no
             example or more than 64, ``bins`` is below 1, or the axes do not fit.
 
     Example:
@@ -63,16 +75,16 @@ def visualize_predictions(
     if scores.shape[1] > MOST:
         raise ValueError(f"one panel for each example, {MOST} at most, got {scores.shape[1]}; choose some, dist[:16].")
     edges, count = _edges(scores.numpy(), bins), scores.shape[1]
+    marks = [edges[0], edges[-1], *([] if own is None else own.tolist())]
+    span = max(marks) - min(marks)
     columns = count if count <= 3 else math.ceil(math.sqrt(count))
     size = fig_size or (max(3.0 * columns, 4.6), 2.1 * -(-count // columns) + 0.8)
     figure, axes = make_axes(count, columns, 1, plt_fig_axis, size, use_pyplot)
     for at, each in enumerate(axes):
-        _draw_panel(each, scores[:, at].numpy(), None if own is None else float(own[at]), edges)
+        _draw_panel(each, scores[:, at].numpy(), None if own is None else float(own[at]), edges, LEAST * span)
         each.set_title(f"example {at}" if count > 1 else counted(scores), fontsize=11, color=INK)
-    marks = [edges[0], edges[-1], *([] if own is None else own.tolist())]
-    margin = 0.03 * (max(marks) - min(marks))
     for at, each in enumerate(axes):
-        each.set_xlim(min(marks) - margin, max(marks) + margin)
+        each.set_xlim(min(marks) - 0.03 * span, max(marks) + 0.03 * span)
         each.set_xlabel("score" if at >= count - columns else "", color=INK)
         each.set_ylabel("draws" if at % columns == 0 else "", color=INK)
     _explain(figure, axes, outside=plt_fig_axis is None)
@@ -89,13 +101,17 @@ def _edges(scores: Array, bins: int) -> Array:
     return np.linspace(low, high, bins + 1)
 
 
-def _draw_panel(axes: Axes, scores: Array, own: float | None, edges: Array) -> None:
-    counts = np.histogram(scores, edges)[0].tolist()
-    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=BARS, edgecolor="white", linewidth=0.5)
+def _draw_panel(axes: Axes, scores: Array, own: float | None, edges: Array, least: float) -> None:
+    """Bars no narrower than ``least``, around the middle of their bins."""
+    counts, widths = np.histogram(scores, edges)[0].tolist(), np.diff(edges)
+    seen = np.maximum(widths, least)
+    gap = 0.5 if widths[0] > least else 0.0  # narrow bars overlap, and a gap would hide them
+    axes.bar(edges[:-1] - (seen - widths) / 2, counts, seen, align="edge", color=BARS, edgecolor="white", linewidth=gap)
     axes.axvline(float(scores.mean()), color=INK, linewidth=1.4, label="mean over draws")
     if own is not None:
         axes.axvline(own, color=ABOVE, linewidth=1.8, linestyle="--", label="network as it stands")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    short_numbers(axes)
     open_frame(axes, labelsize=9)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._axes import FigureAxes, colour_bar, draw_map, make_axes, show
-from captum_uq.visualization._maps import Image, aspect, finite, image_behind, image_maps
+from captum_uq.visualization._maps import Image, aspect, checked, image_behind, image_maps
 from captum_uq.visualization._scales import ColourMap, Scale
 
 
@@ -56,10 +56,10 @@ def visualize_sign_certainty(
     """  # noqa: DOC502 (raised where maps, image and axes are made)
     maps = image_maps(dist)
     image = image_behind(original_image, maps)
-    balance = finite(maps.draws, "a draw").sign().mean(0)
-    figure, (axes,) = make_axes(
-        1, 1, aspect(maps), plt_fig_axis, fig_size or (3.6, 3.6 * aspect(maps) + 0.9), use_pyplot
-    )
+    balance = checked(maps.draws, "a draw").sign().mean(0)
+    high_by_wide = aspect(maps.shape)
+    size = fig_size or (3.6, 3.6 * high_by_wide + 0.9)
+    figure, (axes,) = make_axes(1, 1, high_by_wide, plt_fig_axis, size, use_pyplot)
     scale = Scale(cmap, -1.0, 1.0, 0.0)
     artist = draw_map(axes, balance, scale, "sign certainty", image, (alpha_overlay, alpha_overlay))
     if show_colorbar:

@@ -15,7 +15,7 @@ from torch import Tensor
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._axes import colour_bar, draw_image, draw_map, make_axes
-from captum_uq.visualization._maps import Image, finite, image_behind, image_maps
+from captum_uq.visualization._maps import Image, aspect, bounded, checked, image_behind, image_maps
 from captum_uq.visualization._palette import Array
 from captum_uq.visualization._scales import DIVERGING, ColourMap, Scale, symmetric
 
@@ -56,8 +56,8 @@ class PercentilePicture:
         Raises:
             ValueError: If ``q`` lies outside 0 to 100.
         """  # noqa: DOC502 (raised in percentile)
-        count, ratio = 1 + (self.image is not None), self.ordered.shape[1] / self.ordered.shape[2]
-        size = self.fig_size or (3.4 * count, 3.4 * min(max(ratio, 0.4), 3.0) + 0.8)
+        count, ratio = 1 + (self.image is not None), aspect(self.ordered.shape)
+        size = self.fig_size or (3.4 * count, 3.4 * ratio + 0.8)
         figure, axes = make_axes(count, count, ratio, None, size, use_pyplot=False)
         if self.image is not None:
             draw_image(axes[0], self.image)
@@ -122,9 +122,9 @@ def percentile_picture(
         ['image', '5%: cautious']
     """  # noqa: DOC502 (raised where maps and image are made)
     maps = image_maps(dist)
-    draws = finite(maps.draws, "a draw")
+    draws = checked(maps.draws, "a draw")
     image, scale = image_behind(original_image, maps), symmetric(draws, cmap, outlier_perc)
-    return PercentilePicture(draws.sort(dim=0).values, image, scale, fig_size)
+    return PercentilePicture(bounded(draws).sort(dim=0).values, image, scale, fig_size)
 
 
 def explore(

@@ -22,6 +22,7 @@ from captum_uq.visualization._rows import (
     first_rows,
     frame_rows,
     sign_colour,
+    width,
 )
 
 KINDS = ("box", "violin")
@@ -65,8 +66,8 @@ def visualize_feature_draws(
 
     Raises:
         TypeError: If ``dist`` is no distribution.
-        ValueError: If ``dist`` holds several examples or NaN or is no row of features, names and features differ
-            in number, or ``kind``, ``sort``, ``level`` or ``n`` is none of the above.
+        ValueError: If ``dist`` holds several examples, NaN or infinity or is no row of features, names and features
+            differ in number, or ``kind``, ``sort``, ``level`` or ``n`` is none of the above.
 
     References:
         [1] Scott, Multivariate density estimation, 1992, section 6.
@@ -83,13 +84,15 @@ def visualize_feature_draws(
     draws = feature_draws(dist)
     names, order = checked_names(feature_names, draws.shape[1]), first_rows(draws, sort, n)
     low, high = stats.interval(draws[:, order], level)
-    size = fig_size or (6.0, 1.25 * ROW * len(order) + 0.9)
+    title = f"{counted(draws)}, lines hold {100 * level:g}% of them"
+    rows = [names[at] for at in order]
+    size = fig_size or (width(rows, title), 1.25 * ROW * len(order) + 0.9)
     figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
+    axes.use_sticky_edges = False  # a stroke at the end of the axes would be drawn half
     draw = _draw_box if kind == "box" else _draw_violin
     for place, values in enumerate(draws[:, order].T.numpy()):
         draw(axes, place, np.sort(values), float(low[place]), float(high[place]))
-    title = f"{counted(draws)}, lines hold {100 * level:g}% of them"
-    frame_rows(axes, [names[at] for at in order], title)
+    frame_rows(axes, rows, title)
     show(use_pyplot)
     return figure, axes
 
@@ -120,8 +123,8 @@ def _density(values: Array) -> tuple[Array, Array]:
     grid = np.linspace(values[0], values[-1], POINTS)
     largest = np.abs(values).max() or 1.0
     unit, at = values / largest, grid / largest  # so that no square overflows
-    width = unit.std(ddof=1) * len(unit) ** -0.2 if len(unit) > 1 else 0.0
-    if width == 0:
+    bandwidth = unit.std(ddof=1) * len(unit) ** -0.2 if len(unit) > 1 else 0.0
+    if bandwidth == 0:
         return grid, np.ones(POINTS)
-    density = np.exp(-0.5 * ((at[:, None] - unit) / width) ** 2).sum(axis=1)
+    density = np.exp(-0.5 * ((at[:, None] - unit) / bandwidth) ** 2).sum(axis=1)
     return grid, np.asarray(density)

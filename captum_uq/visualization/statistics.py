@@ -44,7 +44,7 @@ def visualize_distribution(
         plt_fig_axis: A figure and one of its axes for each panel; by default a new figure.
         outlier_perc: Largest values that hold this percentage of the total get the full colour, as in Captum;
             the colour bar then ends in an arrow. 0 keeps them apart. An infinite ratio (an SNR without noise)
-            is drawn as the largest finite one.
+            is drawn as the largest finite one, and the colour bar ends in an arrow.
         cmap: Diverging colour map of maps with a sign, by default ``"seismic"``.
         alpha_overlay: Opacity over the image where a map is white; strong colours cover the image.
         show_colorbar: Draw a colour bar below each map.
@@ -74,7 +74,7 @@ def visualize_distribution(
     image = image_behind(original_image, maps, needed="image" in names)
     drawn = {name: panel_map(maps, name) for name in names if name != "image"}
     scales = {name: scale_of(name, values, cmap, outlier_perc) for name, values in drawn.items()}
-    figure, axes = make_axes(len(names), len(names), aspect(maps), plt_fig_axis, fig_size, use_pyplot)
+    figure, axes = make_axes(len(names), len(names), aspect(maps.shape), plt_fig_axis, fig_size, use_pyplot)
     for each, name in zip(axes, names, strict=True):
         if name == "image" and image is not None:
             draw_image(each, image)

@@ -10,7 +10,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import FigureAxes, make_axes, show
+from captum_uq.visualization._axes import FigureAxes, laid_out, make_axes, show
 from captum_uq.visualization._palette import Certainty, ink_on
 from captum_uq.visualization._square import colour_square
 from captum_uq.visualization._tokens import Tokens, fade, tokens_of
@@ -34,9 +34,9 @@ def visualize_text(
     """The tokens of a text: orange where the mean is above 0, blue below, and as opaque as the draws are certain.
 
     White is a mean of 0, or one whose sign is open. The letters are black or white, whichever reads better. Lines
-    break between tokens, to the width that the axes have when they are drawn. Characters that the font lacks show
-    as boxes: give matplotlib a font that has them (``rcParams["font.family"]`` takes several). For notebooks see
-    :func:`captum_uq.visualization.text_html`.
+    break between tokens, to the width that the axes have when they are drawn; a token wider than that is written
+    smaller. Characters that the font lacks show as boxes: give matplotlib a font that has them
+    (``rcParams["font.family"]`` takes several). For notebooks see :func:`captum_uq.visualization.text_html`.
 
     Args:
         dist: Attributions of one text, shape ``(L,)``, or ``(L, E)`` of its embeddings, summed over ``E`` in every
@@ -48,7 +48,8 @@ def visualize_text(
         outlier_perc: Largest means that hold this percentage of the total get the full colour, as in Captum.
         show_colorbar: Draw the legend below the text.
         font_size: Of the tokens, in points.
-        fig_size: Width and height of a new figure in inches.
+        fig_size: Width and height of a new figure in inches; by default as high as the text needs, which runs over
+            the legend in a lower one.
         use_pyplot: Make the figure by pyplot and show it, as Captum does; False needs no screen.
 
     Returns:
@@ -56,7 +57,7 @@ def visualize_text(
 
     Raises:
         TypeError: If ``dist`` is no distribution, or ``tokens`` is one string.
-        ValueError: If ``dist`` holds several examples or NaN or is no text, tokens and attributions differ in
+        ValueError: If ``dist`` holds several examples, NaN or infinity or is no text, tokens and attributions differ in
             number, or an option is none of the above.
 
     Example:
@@ -71,9 +72,10 @@ def visualize_text(
     figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
     axes.set_axis_off()
     if show_colorbar:
-        colour_square(axes, fade, shown.scale, certainty, "bottom", fraction=min(0.75 / size[1], 0.5))
-    if plt_fig_axis is None:
-        figure.draw_without_rendering()  # lays the figure out, so that the width of the axes is known
+        height = size[1] if plt_fig_axis is None else axes.get_window_extent().height / figure.dpi
+        colour_square(axes, fade, shown.scale, certainty, "bottom", fraction=min(0.75 / height, 0.5))
+    if laid_out(figure):
+        figure.figure.draw_without_rendering()  # lays the figure out, so that the width of the axes is known
     _draw_tokens(axes, shown, font_size, 72 * axes.get_window_extent().width / figure.dpi)
     show(use_pyplot)
     return figure, axes
@@ -82,7 +84,7 @@ def visualize_text(
 def _draw_tokens(axes: Axes, shown: Tokens, font_size: float, width: float) -> None:
     """Each token at its place, a fixed number of points from the upper left corner: none can meet another."""
     places = _places(shown.texts, font_size, width)
-    for text, colour, seen, certainty, (right, down) in zip(
+    for text, colour, seen, certainty, (right, down, size) in zip(
         shown.texts, shown.colours, shown.on_white, shown.certainties, places, strict=True
     ):
         box = {"boxstyle": f"square,pad={PAD}", "facecolor": (*colour, float(certainty)), "edgecolor": "none"}
@@ -92,7 +94,7 @@ def _draw_tokens(axes: Axes, shown: Tokens, font_size: float, width: float) -> N
             (right, -down),
             xycoords="axes fraction",
             textcoords="offset points",
-            fontsize=font_size,
+            fontsize=size,
             color=ink_on(seen),
             bbox=box,
             verticalalignment="baseline",
@@ -102,16 +104,18 @@ def _draw_tokens(axes: Axes, shown: Tokens, font_size: float, width: float) -> N
         drawn.set_in_layout(False)  # a text too long for its axes shall not squeeze them
 
 
-def _places(texts: Sequence[str], font_size: float, width: float) -> list[tuple[float, float]]:
-    """Points to the right of and below the upper left corner, for the baseline of each token."""
-    places: list[tuple[float, float]] = []
+def _places(texts: Sequence[str], font_size: float, width: float) -> list[tuple[float, float, float]]:
+    """Points to the right of and below the upper left corner, for the baseline of each token, and its font size."""
+    places: list[tuple[float, float, float]] = []
+    room = width - 2 * PAD * font_size
     font = FontProperties(size=font_size)
     right, down = PAD * font_size, 1.3 * font_size
     for text in texts:
         wide = text_to_path.get_text_width_height_descent(text, font, False)[0]
         if places and right + wide + PAD * font_size > width and right > PAD * font_size:
             right, down = PAD * font_size, down + LINE_HEIGHT * font_size
-        places.append((right, down))
+        size = font_size if wide <= room else max(0.9 * font_size * room / wide, 1.0)  # hinting widens small letters
+        places.append((right, down, size))
         right += wide + GAP * font_size
     return places
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import captum.attr
 import pytest
 import torch
@@ -83,6 +85,44 @@ def test_a_layer_and_its_normalisation_are_one_layer(name: str, composite) -> No
     torch.testing.assert_close(at_norm, at_layer)
     merged = nn.Sequential(Merged(layer, norm), *tail, head)
     torch.testing.assert_close(LRP(merged, composite).attribute(inputs, target=1), relevance)
+
+
+OTHER_AXES: dict[str, tuple[Callable[[], list[nn.Module]], tuple[int, ...]]] = {
+    "a sequence as long as its features": (lambda: [nn.Linear(4, 5), nn.BatchNorm1d(5)], (5, 4)),
+    "a sequence of another length": (lambda: [nn.Linear(4, 7), nn.BatchNorm1d(5)], (5, 4)),
+    "a grid": (lambda: [nn.Linear(4, 3), nn.BatchNorm2d(3)], (3, 3, 4)),
+}
+AXES = {
+    **{name: (lambda own=own: [own[0](), own[1]()], own[2]) for name, own in PAIRS.items()},
+    **OTHER_AXES,
+    "twice": (lambda: [nn.Linear(4, 5), nn.BatchNorm1d(5), nn.BatchNorm1d(5)], (4,)),
+}
+
+
+def with_head(layers: list[nn.Module], shape: tuple[int, ...]) -> nn.Sequential:
+    for norm in layers:
+        _ = trained(norm) if hasattr(norm, "running_mean") else None
+    model = nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3)).eval()
+    model(torch.randn(2, *shape))
+    return model.double()
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_lrp_0_of_a_linear_network_is_its_gradient_times_the_input_whichever_axis_is_normalised(name: str) -> None:
+    make, shape = AXES[name]
+    model, inputs = with_head(make(), shape), torch.randn(3, *shape, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(inputs)[:, 1].sum(), inputs)
+    relevance = LRP(model, EpsilonComposite(0.0)).attribute(inputs, target=1)
+    torch.testing.assert_close(relevance, gradient * inputs, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("composite", [ZPlusComposite(), EpsilonGammaBox(-9.0, 9.0)], ids=repr)
+@pytest.mark.parametrize("name", OTHER_AXES)
+def test_a_rule_that_reads_the_weight_passes_relevance_through_a_normalisation_of_another_axis(name, composite) -> None:
+    make, shape = OTHER_AXES[name]
+    model, inputs = with_head(make(), shape), torch.randn(3, *shape, dtype=torch.float64).clamp(-3, 3)
+    at_layer, at_norm = (LayerLRP(model, model[i], composite).attribute(inputs, target=1) for i in (0, 1))
+    assert torch.equal(at_layer, at_norm)
 
 
 def test_captums_epsilon_on_a_normalisation_is_not_conservative() -> None:

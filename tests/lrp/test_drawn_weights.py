@@ -179,6 +179,20 @@ def test_every_layer_and_the_normalisation_behind_it_meet_the_weights_of_the_dra
     torch.testing.assert_close(fold.draws, loop.draws, rtol=0, atol=1e-9 * float(loop.draws.abs().max()))
 
 
+@pytest.mark.parametrize("drawn", ["0", "1", "1.bias", ""])
+@pytest.mark.parametrize("composite", [EpsilonComposite, ZPlusComposite])
+def test_a_normalisation_of_another_axis_meets_the_weights_of_the_draw(composite, drawn: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Flatten(), nn.Linear(25, 3)).double().eval()
+    uq = StochasticAttribution(LRP(model, composite=composite()), WeightSamples(samples(model, drawn)))
+    inputs = torch.randn(2, 5, 4, dtype=torch.float64)
+    loop, fold = (
+        uq.attribute(inputs, target=0, n_draws=N_DRAWS, seed=0, execution=execution) for execution in ("loop", "fold")
+    )
+    assert fold.execution.road == "fold", fold.execution.reason
+    torch.testing.assert_close(fold.draws, loop.draws, rtol=0, atol=1e-9 * float(loop.draws.abs().max()))
+
+
 def test_a_layer_in_a_forward_of_some_draws_has_their_weights() -> None:
     module, weights, inputs = nn.Linear(4, 3), torch.randn(3, 3, 4), torch.randn(4, 4)
     draws = torch.tensor([2, 0, 2, 0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from captum.attr import GuidedBackprop, IntegratedGradients, LayerGradCam
 from torch import Tensor, nn
 
-from captum_uq import MCDropout, StochasticAttribution
+from captum_uq import DistributionAttribution, MCDropout, StochasticAttribution
 from captum_uq import attr as stochastic
 from captum_uq.lrp import LRP, LRPCMP, EpsilonComposite, ZPlusComposite
 from captum_uq.recipes import BLRP, MCRP, PERCENTILES, ExplanationUncertainty
@@ -76,6 +78,45 @@ def test_blrp_gives_percentiles_of_relevance_scaled_by_sign(composite) -> None:
     for row in maps.flatten(2).flatten(0, 1):
         assert row.max() == 1 or not (row > 0).any()
         assert row.min() == -1 or not (row < 0).any()
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 6), (4, 3, 6), (4, 3, 5, 6)], ids=str)
+@pytest.mark.parametrize("q", [PERCENTILES, 50, (25,)], ids=str)
+def test_the_percentile_maps_of_one_example_are_those_it_has_in_its_batch(shape: tuple[int, ...], q: Any) -> None:
+    dist = DistributionAttribution(torch.randn(20, *shape) + 0.5)
+    maps, several = BLRP.percentile_maps(dist, q), isinstance(q, tuple)
+    assert maps.shape == ((len(q), *shape) if several else shape)
+    for i in range(4):
+        assert torch.equal(BLRP.percentile_maps(dist[i], q), maps[:, i] if several else maps[i])
+    own = np.percentile(dist.draws.double().numpy(), q, axis=0).reshape(-1, *shape)
+    axes = tuple(range(2, own.ndim))
+    high, low = (edge(own, axes, keepdims=True) if axes else own for edge in (np.max, np.min))
+    expected = np.where(own > 0, own / high, -own / low)
+    np.testing.assert_allclose(maps.numpy().reshape(own.shape), expected, rtol=1e-4, atol=1e-6)
+
+
+TAKE_A_DISTRIBUTION = {
+    "MCRP.scores": MCRP.scores,
+    "BLRP.percentile_maps": BLRP.percentile_maps,
+    "ExplanationUncertainty.scores": ExplanationUncertainty.scores,
+}
+
+
+@pytest.mark.parametrize("name", TAKE_A_DISTRIBUTION)
+def test_what_a_recipe_reads_is_one_distribution(name: str) -> None:
+    take, dist = TAKE_A_DISTRIBUTION[name], DistributionAttribution(torch.randn(20, 2, 3))
+    with pytest.raises(TypeError, match=rf"^{name} takes one .*got a tuple of 2, .*choose one of them, dist\[0\]"):
+        take((dist, dist))
+    with pytest.raises(TypeError, match=rf"^{name} takes a DistributionAttribution, got Tensor; pass what"):
+        take(dist.draws)
+    take((dist, dist)[0])
+
+
+@pytest.mark.parametrize("name", ["MCRP.scores", "ExplanationUncertainty.scores"])
+def test_the_scores_of_one_example_are_those_it_has_in_its_batch(name: str) -> None:
+    dist = DistributionAttribution(torch.randn(20, 4, 3, 2) + 0.5)
+    for whole, one in zip(TAKE_A_DISTRIBUTION[name](dist), TAKE_A_DISTRIBUTION[name](dist[2]), strict=True):
+        torch.testing.assert_close(whole[2], one)
 
 
 def test_blrp_is_the_distribution_of_lrp() -> None:

@@ -136,6 +136,25 @@ def test_constant_differences_have_an_infinite_effect():
     assert row.p_value == pytest.approx(1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+@pytest.mark.parametrize("n_points", [3, 33, 785])
+@pytest.mark.parametrize("n_draws", [None, 4])
+def test_scores_that_differ_by_a_constant_have_an_infinite_effect_whatever_their_precision(
+    dtype, scale, n_points, n_draws
+):
+    scores = scale * normal(50, n_points).to(dtype)
+    points, ties = torch.linspace(0, 1, n_points, dtype=dtype), torch.zeros(50)
+    flat = PerturbationCurve(points, scores, ties)
+    shape = (*[n_draws] * bool(n_draws), 50, n_points)
+    for shift in (1.0, -0.3):
+        moved = PerturbationCurve(points, (scores + shift).expand(shape), ties.expand(shape[:-1]))
+        row = compare({"moved": moved, "flat": flat}, "flat", n_resamples=99)["moved"]
+        assert row.effect_size == np.sign(shift) * np.inf
+    noisy = replace(flat, scores=scores + 1 + scale * 1e-4 * normal(50, 1, seed=7).to(dtype))
+    assert compare(noisy, flat, n_resamples=99)[0].effect_size == pytest.approx(1e4 / scale, rel=0.3)
+
+
 A, B = curve(normal(20)), curve(normal(20, seed=1))
 BAD = {
     "compare needs two curves at least": ({"a": A}, {}),
@@ -160,6 +179,14 @@ BAD = {
     "needs finite areas": ({"a": A, "b": curve(torch.full((20,), float("nan")))}, {}),
     "level must lie between 0 and 1, got 95": ({"a": A, "b": B}, {"level": 95}),
     "correction must be one of": ({"a": A, "b": B}, {"correction": "bonferroni"}),
+    "n_resamples must be at least 199 for level=0.99, got 198.*Pass more": (
+        {"a": A, "b": B},
+        {"n_resamples": 198, "level": 0.99},
+    ),
+    "n_resamples must be at least 199 for level=0.99, got 99": (
+        {"a": A, "b": A},
+        {"n_resamples": 99, "level": 0.99},
+    ),
     "n_resamples must be an integer of at least 99": ({"a": A, "b": B}, {"n_resamples": 9}),
     "seed must be": ({"a": A, "b": B}, {"seed": -1}),
 }

@@ -87,6 +87,11 @@ def test_labels_are_integers(labels):
 def test_examples_are_selected_by_their_numbers_or_one_mask():
     assert torch.equal(CURVE.select([2, 0]).scores, SCORES[[2, 0]])
     assert len(CURVE.select(LABELS == 1)) == int((LABELS == 1).sum())
+    for none in ([], torch.zeros(8, dtype=torch.bool), np.array([])):
+        assert CURVE.select(none).scores.shape == (0, SCORES.shape[1])
+        assert len(replace(CURVE, fractions=POINTS.expand(8, -1)).select(none).fractions) == 0
+    with pytest.raises(ValueError, match=r"takes indices.*got shape \(2,\) of torch.float32"):
+        CURVE.select([0.0, 1.0])
     draws = replace(CURVE, scores=SCORES.expand(3, -1, -1), tie_fraction=torch.zeros(3, 8))
     assert draws.select([1, 4]).scores.shape == (3, 2, SCORES.shape[1])
     with pytest.raises(ValueError, match=r"got shape \(3, 8\).*\.all\(0\)"):

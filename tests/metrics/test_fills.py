@@ -177,6 +177,24 @@ def test_a_user_function_fills_all_inputs_of_a_tuple():
     assert curve.scores.tolist() == [[5, 3, 12, 10, 19, 17]] * 2
 
 
+@pytest.mark.parametrize("returned", ["tensor", "tuple"])
+@pytest.mark.parametrize("given", ["tensor", "tuple of one"])
+def test_a_user_function_gets_tuples_where_the_inputs_are_one(given, returned):
+    inputs, maps, seen = torch.ones(2, 3), torch.tensor([[3.0, 2.0, 1.0]] * 2), []
+
+    def zero(rows, flipped):
+        seen.append((type(rows), type(flipped)))
+        if isinstance(rows, tuple):
+            (rows,), (flipped,) = rows, flipped
+        made = rows.masked_fill(flipped, 0.0)
+        return made if returned == "tensor" else (made,)
+
+    kind, inputs = (torch.Tensor, inputs) if given == "tensor" else (tuple, (inputs,))
+    curve = pixel_flipping(lambda x: x.sum(1), inputs, maps, n_steps=3, perturb_func=zero)
+    assert set(seen) == {(kind, kind)}
+    assert curve.scores.tolist() == [[3, 2, 1, 0]] * 2
+
+
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("limit", [1, 256])
 def test_a_user_function_may_write_into_the_rows_it_is_given(n, limit):

@@ -51,6 +51,29 @@ def test_few_skewed_examples_are_covered_less_and_many_as_they_should_be(n, leas
     assert least < covered(*samples("log-normal", 800, n)) < 0.97
 
 
+@pytest.mark.parametrize("n_resamples", [99, 199, 999, 1000])
+@pytest.mark.parametrize("level", [0.5, 0.8, 0.9, 0.95, 0.975])
+@pytest.mark.parametrize("shape", [(12,), (5, 12)], ids=["examples", "draws and examples"])
+def test_an_interval_holds_0_exactly_where_the_p_value_is_above_one_minus_its_level(shape, level, n_resamples):
+    rng, found = np.random.default_rng(1), []
+    for seed in range(120):
+        sign, shift = rng.choice([-1, 1]), 1.2 * t_quantile(level, 11) / 12**0.5
+        values = torch.from_numpy(sign * (rng.normal(shift, 1, size=shape[-1]) + 0.1 * rng.normal(size=shape)))
+        low, high, p_value = bootstrap(values, level, n_resamples, seed)
+        found.append(not low <= 0 <= high)
+        assert found[-1] == (p_value <= 1 - level + 1e-9)
+    assert 0.2 < np.mean(found) < 0.8
+
+
+@pytest.mark.parametrize(("level", "least"), [(0.95, 39), (0.98, 99), (0.99, 199), (0.999, 1999), (0.9, 19)])
+def test_as_many_resamples_are_needed_as_have_a_tail(level, least):
+    """With one fewer even a sample beyond all resamples has a p value above one minus the level."""
+    values = torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(5)) + 50
+    assert bootstrap(values, level, least, 0).p_value == pytest.approx(1 - level)
+    with pytest.raises(ValueError, match=rf"at least {least} for level={level}, got {least - 1}: .* Pass more"):
+        bootstrap(values, level, least - 1, 0)
+
+
 @pytest.mark.parametrize("name", ["log-normal", "negative log-normal", "heavy tails"])
 def test_they_cover_more_often_than_the_bca_intervals_of_scipy(name):
     several, mean = samples(name, 300, 50, seed=5)

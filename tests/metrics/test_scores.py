@@ -18,11 +18,15 @@ def model(inputs):
     return inputs @ WEIGHTS
 
 
+def perturbed():
+    """Every row, by hand, shape (N, F + 1, F)."""
+    places = np.argsort(np.argsort(-MAPS.numpy(), axis=1), axis=1)
+    return np.where(places[:, None] < np.arange(F + 1)[:, None], 0.0, INPUTS.numpy()[:, None])
+
+
 def outputs():
     """Outputs of every row, by hand, shape (N, F + 1, 4)."""
-    rows = INPUTS.numpy()[:, None].repeat(F + 1, 1)
-    places = np.argsort(np.argsort(-MAPS.numpy(), axis=1), axis=1)
-    return np.where(places[:, None] < np.arange(F + 1)[:, None], 0.0, rows) @ WEIGHTS.numpy()
+    return perturbed() @ WEIGHTS.numpy()
 
 
 def picked(values):
@@ -100,3 +104,17 @@ def test_outputs_of_integers_are_scored_as_floats():
     curve = deletion(lambda x: (x > 0).sum(1), INPUTS, MAPS, n_steps=F)
     assert curve.scores.dtype == torch.float32
     assert curve.scores[:, 0].tolist() == (INPUTS > 0).sum(1).tolist()
+
+
+@pytest.mark.parametrize("limit", [1, 4, 256])
+def test_a_function_that_differentiates_inside_does_so_under_enable_grad(limit):
+    def squared_slope(rows):
+        with torch.enable_grad():
+            rows = rows.detach().requires_grad_()
+            (slope,) = torch.autograd.grad((rows @ WEIGHTS).sin().sum(), rows)
+            return slope.square().sum(1) + 0 * rows.sum(1)
+
+    found = deletion(squared_slope, INPUTS, MAPS, n_steps=F, max_examples_per_batch=limit).scores
+    slopes = np.cos(outputs()) @ WEIGHTS.numpy().T
+    np.testing.assert_allclose(found, (slopes**2).sum(-1))
+    assert not found.requires_grad

@@ -49,6 +49,16 @@ def test_the_map_of_the_plain_network_comes_first_and_serves_as_reference():
     assert list(summary_curves(model, INPUTS, holder(deterministic=None), ("mean",), target=1, **OPTIONS)) == ["mean"]
 
 
+@pytest.mark.parametrize("summaries", ["deterministic", ("deterministic",), ("mean", "deterministic")])
+def test_the_map_of_the_plain_network_is_a_summary_too_where_it_is_known(summaries):
+    plain = torch.randn(N, F)
+    curves = summary_curves(model, INPUTS, holder(deterministic=plain), summaries, target=1, **OPTIONS)
+    assert list(curves) == ["deterministic", "mean"][: 1 + ("mean" in summaries)]
+    assert torch.equal(curves["deterministic"].scores, pixel_flipping(model, INPUTS, plain, target=1, **OPTIONS).scores)
+    with pytest.raises(ValueError, match="'deterministic' is the attribution of.*return_deterministic=True"):
+        summary_curves(model, INPUTS, holder(deterministic=None), summaries, target=1, **OPTIONS)
+
+
 def test_curves_of_draws_are_those_of_each_draw():
     curves = summary_curves(model, INPUTS, holder(), ("mean",), per_draw=True, target=1, **OPTIONS)
     assert curves["draws"].scores.shape == (T, N, 9)
@@ -73,6 +83,19 @@ def test_a_tuple_of_distributions_is_summarised_each_and_ranked_jointly():
     plain = pixel_flipping(forward, inputs, (DRAWS[0], other[0]), n_steps=11)
     assert torch.equal(curves["deterministic"].scores, plain.scores)
     assert torch.equal(curves["draws"].scores[0], plain.scores)
+
+
+def test_draws_of_several_inputs_go_in_pairs():
+    pair, inputs = (holder(), holder(torch.randn(T + 1, N, 3))), (INPUTS, torch.randn(N, 3))
+
+    def forward(first, second):
+        return first.sum(1) + second.prod(1)
+
+    assert list(summary_curves(forward, inputs, pair, ("mean",), n_steps=11)) == ["mean"]
+    for several, numbers in ((pair, "25, 26"), (pair[::-1], "26, 25")):
+        given = inputs if several is pair else inputs[::-1]
+        with pytest.raises(ValueError, match=rf"per_draw takes one draw of each.*have \[{numbers}\] draws\. Draw as"):
+            summary_curves(forward, given, several, ("mean",), per_draw=True, n_steps=11)
 
 
 def test_what_is_no_distribution_says_so():

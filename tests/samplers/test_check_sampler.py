@@ -1,6 +1,7 @@
 """`check_sampler` against samplers that are wrong in one way each."""
 
 import contextlib
+import copy
 
 import pytest
 import torch
@@ -128,6 +129,38 @@ class PromisesMoreThanItHas(Right):
     max_draws, default_draws = 2, 5
 
 
+class DrawsEveryNetworkTwice(Right):
+    def noise(self, weight, index, seed):
+        return super().noise(weight, index // 2, seed)
+
+
+class StartsAgain(Right):
+    def noise(self, weight, index, seed):
+        return super().noise(weight, index % 7, seed)
+
+
+STORED = [torch.randn(3, 8, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+
+
+class GivesAwayItsMemory(Right):
+    max_draws = default_draws = 3
+
+    def bind(self, model):
+        return BoundWeights(model, lambda index, seed: {"head.weight": STORED[index]})
+
+    def network(self, index, *args, model=None, **options):
+        network = copy.deepcopy(model)
+        network.head.weight.data = STORED[index]
+        return network
+
+
+class GivesAwayTheModelsMemory(Right):
+    def network(self, index, *args, model=None, **options):
+        network = super().network(index, *args, model=model, **options)
+        network.hidden.bias.data = model.hidden.bias.data
+        return network
+
+
 BROKEN = {
     LeaksAFlag: "leaves no trace",
     LeaksWeightsOnAnException: "leaves no trace",
@@ -138,6 +171,10 @@ BROKEN = {
     ReplacesAParameter: "leaves no trace",
     ChangesWithinADraw: "one draw is one network",
     PromisesMoreThanItHas: "as many draws as max_draws",
+    DrawsEveryNetworkTwice: "draws differ where there is no end",
+    StartsAgain: "draws differ where there is no end",
+    GivesAwayItsMemory: "a network of its own",
+    GivesAwayTheModelsMemory: "a network of its own",
 }
 
 
@@ -162,3 +199,18 @@ def test_inputs_that_cannot_be_made_up_are_asked_for():
         check_sampler(Right, NETWORKS["convolutional with BatchNorm"].network())
     with pytest.raises(ValueError, match="at least 2 rows"):
         check_sampler(Right, NETWORKS["perceptron"].network(), torch.ones(1, 5))
+
+
+def test_a_sampler_s_own_memory_is_as_it_was_after_the_check():
+    kind, before = NETWORKS["perceptron"], [weight.clone() for weight in STORED]
+    with pytest.raises(LawBrokenError, match="shares memory"):
+        check_sampler(GivesAwayItsMemory, kind.network(), kind.inputs(3))
+    assert all(map(torch.equal, before, STORED))
+
+
+def test_draws_that_start_again_pass_where_their_number_is_said():
+    class Three(StartsAgain):
+        max_draws = default_draws = 7
+
+    kind = NETWORKS["perceptron"]
+    check_sampler(Three, kind.network(), kind.inputs(3))

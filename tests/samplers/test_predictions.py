@@ -1,6 +1,7 @@
 """The prediction side: agreement, predictive summaries, draws of one class, each draw's own target."""
 
 import contextlib
+import copy
 import warnings
 
 import numpy as np
@@ -100,6 +101,71 @@ def test_one_output_is_the_score_of_class_one():
     assert Predictions.of(logits.sigmoid()).classes().tolist() == [[0, 1], [1, 1]]
     with pytest.raises(ValueError, match="variance"):
         Predictions.of(torch.ones(4)).entropy()
+
+
+def test_one_output_is_read_alike_in_every_draw_and_example_and_by_the_network_itself():
+    """Logits of one example may all lie in [0, 1], and are logits still."""
+    logits, own = torch.tensor([[[0.3], [-2.0]], [[0.4], [1.0]], [[0.2], [-1.0]]]), torch.tensor([[0.3], [-1.5]])
+    dist = DistributionAttribution(torch.rand(3, 2, 4), predictions=logits, own_predictions=own)
+    merged = dist[:1].merge(dist[:1])
+    for one in (dist[0], dist[:1], dist[[0]][0], merged, dist[0].map(torch.abs), copy.deepcopy(dist[0])):
+        assert set(one.predictions.classes().flatten().tolist()) == {1}
+        assert one.predictions.flip_rate().item() == 0
+        torch.testing.assert_close(one.predictions[-1:].sigmoid(), one.predictions.probabilities()[-1:, ..., 1:])
+    assert dist[0].given(prediction=1).given(prediction=1).n_draws == 3
+    whole = DistributionAttribution(torch.rand(3, 1, 4), predictions=torch.tensor([[[0.3]], [[-2.0]], [[0.4]]]))
+    assert whole.given(prediction=1).predictions.classes().tolist() == [[1], [1]]
+    assert dist[:1].predictions.agreement(torch.tensor([1])).accuracy == 1
+    assert dist.predictions.agreement().per_draw.tolist() == [1, 0.5, 1]
+    alone = Predictions.of(logits[:, :1], deterministic=torch.tensor([[-0.1]]))
+    assert (alone.flip_rate().item(), alone.agreement().share) == (1, 0)
+
+
+SHAPES_WITHOUT_CLASSES = {
+    "a regression": ((6, 4), (4,)),
+    "positions": ((6, 4, 7, 3), (4, 7, 3)),
+    "pictures": ((6, 4, 3, 5, 5), (4, 3, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("shapes", SHAPES_WITHOUT_CLASSES.values(), ids=SHAPES_WITHOUT_CLASSES.keys())
+def test_outputs_that_are_not_those_of_a_classifier_have_no_classes(shapes):
+    outputs, own = map(torch.randn, shapes)
+    dist = DistributionAttribution(torch.rand(6, 4, 2), predictions=outputs, own_predictions=own)
+    for one in (dist, dist[1], dist[1:2]):
+        summaries = one.predictions
+        assert summaries.variance().shape == one.predictions.shape[1:]
+        for ask in (summaries.classes, summaries.entropy, summaries.flip_rate, summaries.mutual_information):
+            with pytest.raises(ValueError, match=r"a classifier, \(T, N, C\), got shape .*For a regression, look at"):
+                ask()
+    for one in (dist[1], dist[1:2]):
+        with pytest.raises(ValueError, match="a draw predicts no one class"):
+            one.given(prediction=1)
+    asked = Predictions.of(torch.randn(6, 4, 3, 7).movedim(2, -1))
+    assert asked.entropy().shape == (4, 7)
+
+
+def test_predictions_are_copied_with_what_is_known_of_them():
+    dist = DistributionAttribution(
+        torch.rand(3, 2, 4), predictions=torch.rand(3, 2, 1), own_predictions=torch.rand(2, 1)
+    )
+    for predictions in (dist.predictions, dist[0].predictions):
+        twin = copy.deepcopy(predictions)
+        assert torch.equal(twin, predictions)
+        assert torch.equal(twin.deterministic, predictions.deterministic)
+        assert (twin.of_classes, twin.of_probabilities) == (True, True)
+        assert twin.data_ptr() != predictions.data_ptr()
+    with pytest.raises(TypeError, match="predictions are a tensor"):
+        DistributionAttribution(torch.rand(3, 2, 4), predictions=[1, 2, 3])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_probabilities_are_told_from_logits_in_every_precision(dtype, classes):
+    logits = 4 * outputs(5, 40, classes).to(dtype)
+    assert Predictions.of(logits.softmax(-1)).of_probabilities
+    assert not Predictions.of(logits.abs()).of_probabilities
+    assert not Predictions.of(logits.softmax(-1), deterministic=logits[0]).of_probabilities
 
 
 def test_predictions_are_a_tensor_whose_operations_are_plain():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from captum_uq import visualization
@@ -45,25 +48,27 @@ class Picture:
     def of_draws(self) -> bool:
         return self.takes in SHAPES
 
-    def arguments(self, value: float | None = None, batched: bool = False) -> tuple[Any, ...]:
+    def arguments(self, value: float | None = None, batched: bool = False, scale: float = 1.0) -> tuple[Any, ...]:
         """What the function is called with: random numbers, or one value everywhere."""
         if self.takes == "curves":
-            return (curves(value),)
+            return (curves(value, scale),)
         if self.takes == "comparison":
-            return (comparison(value),)
-        dist = distribution(SHAPES[self.takes], value)
+            return (comparison(value, scale),)
+        dist = distribution(SHAPES[self.takes], value, scale=scale)
         given = dist if batched else dist[0]
         return (given, TOKENS) if self.takes == "text" else (given,)
 
 
-def distribution(shape: tuple[int, ...], value: float | None = None, examples: int = 1) -> DistributionAttribution:
+def distribution(
+    shape: tuple[int, ...], value: float | None = None, examples: int = 1, scale: float = 1.0
+) -> DistributionAttribution:
     """Random draws that lie around random means, or the same number in all of them."""
     generator = torch.Generator().manual_seed(len(shape))
 
     def filled(*size: int) -> Tensor:
         if value is not None:
             return torch.full((DRAWS, *size), value)
-        return torch.randn(DRAWS, *size, generator=generator) + torch.randn(size, generator=generator)
+        return scale * (torch.randn(DRAWS, *size, generator=generator) + torch.randn(size, generator=generator))
 
     draws, outputs = filled(examples, *shape), filled(examples, CLASSES)
     return DistributionAttribution(
@@ -71,18 +76,22 @@ def distribution(shape: tuple[int, ...], value: float | None = None, examples: i
     )
 
 
-def curves(value: float | None = None) -> dict[str, PerturbationCurve]:
+def curves(value: float | None = None, scale: float = 1.0) -> dict[str, PerturbationCurve]:
     generator, points = torch.Generator().manual_seed(1), torch.linspace(0, 1, 5)
 
     def scores() -> Tensor:
-        return torch.randn(8, 5, generator=generator) if value is None else torch.full((8, 5), value)
+        return scale * torch.randn(8, 5, generator=generator) if value is None else torch.full((8, 5), value)
 
     return {name: PerturbationCurve(points, scores(), torch.zeros(8)) for name in ("mean", "percentile:5", "snr")}
 
 
-def comparison(value: float | None = None) -> Comparison:
+def comparison(
+    value: float | None = None, scale: float = 1.0, names: Sequence[str] = (), to: str = "mean"
+) -> Comparison:
     ends = [(-0.5, -0.6, -0.4), (0.1, -0.2, 0.4), (0.7, 0.1, 0.9)] if value is None else [(value,) * 3]
-    rows = [PairedDifference(f"curve {at}", "mean", *each, 0.01, 0.03, -0.4, 0.7, 8) for at, each in enumerate(ends)]
+    ends = [tuple(scale * end for end in three) for three in ends]
+    named = list(zip(names, itertools.cycle(ends))) or [(f"curve {at}", each) for at, each in enumerate(ends)]
+    rows = [PairedDifference(name, to, *each, 0.01, 0.03, -0.4, 0.7, 8) for name, each in named]
     return Comparison(tuple(rows), 0.95, "holm", "lower")
 
 
@@ -117,6 +126,26 @@ def texts(figure: Figure) -> list[Text]:
     beyond = {label for axes in figure.axes for label in _labels_beyond(axes)}
     found = [each for each in artists(figure) if isinstance(each, Text) and each.get_text().strip()]
     return [each for each in found if each not in beyond]
+
+
+def assert_on_the_canvas(figure: Figure) -> list[tuple[str, Bbox]]:
+    """Draws the figure as the user does, once; every text lies inside it. Returns the texts and where they are."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    places = [(each.get_text(), each.get_window_extent(canvas.get_renderer())) for each in texts(figure)]
+    inside = figure.bbox.padded(0.5)
+    assert places
+    for text, place in places:
+        assert inside.contains(*place.min), f"{text!r} is cut off"
+        assert inside.contains(*place.max), f"{text!r} is cut off"
+    return places
+
+
+def assert_readable(figure: Figure) -> None:
+    """And no text lies on another."""
+    for (one, here), (other, there) in itertools.combinations(assert_on_the_canvas(figure), 2):
+        shared = Bbox.intersection(here, there)
+        assert shared is None or min(shared.width, shared.height) <= 1.5, f"{one!r} lies on {other!r}"
 
 
 def _labels_beyond(axes: Axes) -> list[Text]:

@@ -70,6 +70,23 @@ def test_outliers_get_the_full_colour_and_the_legend_says_where_it_ends() -> Non
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["\N{MINUS SIGN}1", "0", "1"]
 
 
+@pytest.mark.parametrize(
+    ("value", "ticks", "label"),
+    [
+        (0.25, "0.25", "mean"),
+        (3e-5, "3", "mean / 1e\N{MINUS SIGN}5"),
+        (123456.0, "1.2", "mean / 1e5"),
+        (9.99e5, "1", "mean / 1e6"),
+        (0.0, "1", "mean"),
+    ],
+)
+def test_the_legend_writes_long_numbers_over_a_power_of_ten(value: float, ticks: str, label: str) -> None:
+    figure, _ = visualization.visualize_bivariate(of_map(torch.full((DRAWS, 2, 2), value)), use_pyplot=False)
+    square = figure.axes[-1]
+    assert [each.get_text() for each in square.get_xticklabels()] == ["\N{MINUS SIGN}" + ticks, "0", ticks]
+    assert square.get_xlabel() == label
+
+
 @pytest.mark.parametrize("certainty", ["sign", "snr"])
 def test_the_legend_has_two_dimensions_and_the_colours_of_the_map(certainty: str) -> None:
     figure, (axes,) = visualization.visualize_bivariate(batch()[0], certainty=certainty, use_pyplot=False)

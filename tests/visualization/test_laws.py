@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import re
 import subprocess
 import sys
 
@@ -16,7 +16,17 @@ from matplotlib.figure import Figure
 
 from captum_uq import visualization
 from captum_uq.distribution import DistributionAttribution
-from visualization.pictures import DRAWS, OF_DRAWS, PICTURES, SHAPES, TOKENS, distribution, listed, numbers, texts
+from visualization.pictures import (
+    DRAWS,
+    OF_DRAWS,
+    PICTURES,
+    SHAPES,
+    TOKENS,
+    assert_readable,
+    distribution,
+    listed,
+    numbers,
+)
 
 every_picture = pytest.mark.parametrize("picture", PICTURES.values(), ids=PICTURES)
 every_distribution = pytest.mark.parametrize("picture", [PICTURES[name] for name in OF_DRAWS], ids=OF_DRAWS)
@@ -53,16 +63,7 @@ def test_figure_and_axes_come_back_and_nothing_is_nan(picture, value: float | No
 @pytest.mark.parametrize("value", [None, 0.0], ids=["random", "zeros"])
 def test_no_text_is_cut_off_or_on_top_of_another(picture, value: float | None) -> None:
     figure, _ = picture.draw(*picture.arguments(value), use_pyplot=False)
-    renderer = drawn(figure).get_renderer()
-    places = [(each.get_text(), each.get_window_extent(renderer)) for each in texts(figure)]
-    assert places
-    for text, place in places:
-        inside = figure.bbox.padded(1.5)
-        assert inside.contains(*place.min), f"{text!r} is cut off"
-        assert inside.contains(*place.max), f"{text!r} is cut off"
-    for (one, here), (other, there) in itertools.combinations(places, 2):
-        shared = type(here).intersection(here, there)
-        assert shared is None or min(shared.width, shared.height) <= 1.5, f"{one!r} lies on {other!r}"
+    assert_readable(figure)
 
 
 @every_picture
@@ -184,6 +185,23 @@ def test_nan_is_refused_with_the_way_out(picture) -> None:
     dist = DistributionAttribution(nothing, predictions=outputs, target=0, nan_policy="propagate")
     with pytest.raises(ValueError, match=r"is NaN at \d+ of \d+ values"):
         picture.draw(dist, *picture.arguments()[1:], use_pyplot=False)
+
+
+@every_distribution
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_infinity_is_refused_or_the_colour_bar_says_so(picture, sign: int) -> None:
+    draws = torch.ones(DRAWS, 1, *SHAPES[picture.takes])
+    draws[..., -1] = sign * torch.inf
+    outputs = torch.full((DRAWS, 1, 3), sign * torch.inf)
+    dist = DistributionAttribution(draws, predictions=outputs, target=0, nan_policy="propagate")
+    try:
+        figure, axes = picture.draw(dist, *picture.arguments()[1:], use_pyplot=False)
+    except ValueError as error:
+        assert re.search(r"is (NaN|infinite) at \d+ of \d+ values.* (Choose|attribute)", str(error))  # noqa: PT017
+        return
+    assert all(np.isfinite(values).all() for values in numbers(figure))
+    bars = [each.images[-1].colorbar for each in listed(axes)]
+    assert picture.function is visualization.visualize_sign_certainty or "both" in {bar.extend for bar in bars if bar}
 
 
 @pytest.mark.parametrize("name", ["curves", "comparison"])

@@ -74,7 +74,7 @@ def test_sign_certainty_tells_which_sign_and_that_0_has_none() -> None:
 def test_draws_are_the_first_ones_on_one_scale(asked: int, shown: int) -> None:
     dist = batch()
     figure, axes = visualization.visualize_draws(dist[0], asked, outlier_perc=0, use_pyplot=False)
-    maps = dist.draws[:shown, 0].sum(1)
+    maps = dist.draws[:shown, 0].double().sum(1)
     assert [each.get_title() for each in axes] == [f"draw {at}" for at in range(shown)]
     np.testing.assert_allclose([heat(each) for each in axes], maps, rtol=1e-6)
     assert {limits(each) for each in axes} == {(-maps.double().abs().max().item(), maps.double().abs().max().item())}

@@ -116,6 +116,28 @@ def test_one_score_in_all_draws_is_one_bar_around_it(value: float) -> None:
     render(figure)
 
 
+def test_draws_far_tighter_than_their_distance_to_the_networks_own_score_are_seen() -> None:
+    outputs = 1 + 1e-6 * torch.randn(DRAWS, 1, 1, dtype=torch.float64)
+    dist = DistributionAttribution(torch.ones(DRAWS, 1, 2), predictions=outputs, own_predictions=outputs[0] + 29)
+    figure, (axes,) = visualization.visualize_predictions(dist, use_pyplot=False)
+    assert sum(counts(axes)) == DRAWS
+    render(figure)
+    for bar in axes.patches:
+        assert bar.get_window_extent().width > 3
+        assert bar.get_x() + bar.get_width() / 2 == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("own", [False, True])
+def test_scores_that_are_not_finite_are_refused_with_a_way_out_that_works(value: float, own: bool) -> None:
+    dist = explained(CLASSES, target=1)
+    outputs = dist.predictions.deterministic[None] if own else dist.predictions.outputs
+    outputs[0, 2, 1] = value
+    with pytest.raises(ValueError, match=r"a score is (NaN|infinite) at 1 of .*dist\[i\], or attribute a forward"):
+        visualization.visualize_predictions(dist, use_pyplot=False)
+    visualization.visualize_predictions(dist[:2], use_pyplot=False)
+
+
 @pytest.mark.parametrize(
     ("dist", "options", "message"),
     [

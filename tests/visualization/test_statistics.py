@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from captum_uq import stats, visualization
+from captum_uq.distribution import DistributionAttribution
 from captum_uq.normalization import channel_mean, min_max
 from visualization.maps import (
     DRAWS,
@@ -100,9 +101,26 @@ def test_infinite_ratios_become_the_largest_finite_one_with_their_sign() -> None
     largest = snr[snr.isfinite()].abs().max().item()
     np.testing.assert_allclose(heat(axes)[0, :3], [largest, -largest, 0], rtol=1e-6)
     assert np.isfinite(heat(axes)).all()
+    assert axes.images[-1].colorbar.extend == "both"
+    assert limits(axes) == pytest.approx((-largest, largest))
 
 
 def test_where_every_ratio_is_infinite_or_0_the_signs_are_still_seen() -> None:
     draws = torch.tensor([[3.0, -3.0, 0.0]]).expand(DRAWS, 1, 3)
     _, (axes,) = visualization.visualize_distribution(of_map(draws), panels=("snr",), use_pyplot=False)
     assert heat(axes).tolist() == [[1, -1, 0]]
+    written = [label.get_text() for label in axes.images[-1].colorbar.ax.get_xticklabels()]
+    assert written == ["\N{MINUS SIGN}\N{INFINITY}", "0", "\N{INFINITY}"]
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float16, 1e-4), (torch.bfloat16, 1e-20), (torch.float32, 1e-30)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_small_draws_of_any_precision_keep_their_squares(dtype: torch.dtype, scale: float, channels: int) -> None:
+    draws = (scale * random_draws(1, channels, HEIGHT, WIDTH)).to(dtype)
+    panels = ("stdev", "variance", "confusion")
+    _, axes = visualization.visualize_distribution(DistributionAttribution(draws)[0], panels=panels, use_pyplot=False)
+    summed = draws[:, 0].double().sum(1)
+    for each, name in zip(axes, panels, strict=True):
+        expected = stats.summarize(summed, name).numpy()
+        assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(heat(each), expected, rtol=1e-6)
