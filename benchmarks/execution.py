@@ -5,7 +5,7 @@ turn, and the tables give ratios of medians; for the LeNet beside them how many 
 wobble. The random weights do not matter for the time.
 
 Run from the repository: ``OMP_NUM_THREADS=2 python benchmarks/execution.py``, or with some of ``lenet``, ``table``,
-``vgg``, ``sources`` and ``batched``. The whole takes about twenty minutes on two cores.
+``vgg``, ``sources``, ``resnet`` and ``batched``. The whole takes about twenty minutes on two cores.
 ``--readme`` puts the tables that were made into README.md.
 """
 
@@ -24,13 +24,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from execution_cases import Case, cases, lenet, minivgg, mlp, table_cases, vgg16
+from execution_cases import Case, cases, lenet, minivgg, mlp, resnet18, table_cases, vgg16
 from torch import Tensor, nn
 
 from captum_uq import MCDropout, lrp
-from captum_uq.samplers import Ensemble, Sampler, WeightSamples
+from captum_uq.samplers import Ensemble, NoiseGrad, Sampler, WeightSamples
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+RESNET_METHODS = ("Saliency", "GuidedBackprop", "IntegratedGradients", "Occlusion", "FeatureAblation")
 VGG_METHODS = ("Saliency", "GuidedBackprop", "IntegratedGradients", "LRP", "Occlusion", "FeatureAblation")
 ONCE = ("Occlusion", "FeatureAblation")
 """Of these, one deterministic run is the least there is."""
@@ -194,6 +195,22 @@ def sources_table(repeats: int) -> str:
     return table("small VGG", list(VGG_METHODS), rows)
 
 
+def resnet_table(repeats: int) -> str:
+    """A residual network whose weights are more than its activations: our loop over ours."""
+    network, inputs, every, rows = resnet18(), picture(1, 3, 32), cases(32, 3, 8, 8), dict[str, list[str]]()
+    drawn = {"dropout before the last layer": (MCDropout(), 50), "all weights (NoiseGrad)": (NoiseGrad(std=0.01), 16)}
+    for label, (sampler, draws) in drawn.items():
+        ratios = []
+        for case in map(every.__getitem__, RESNET_METHODS):
+            ways = {way: partial(case.ours, network, inputs, draws, sampler, way) for way in ("loop", "auto")}
+            road = ways["auto"]().execution
+            seconds = medians(ways, repeats)
+            ratios.append(f"{seconds['loop'] / seconds['auto']:.2f}")
+            print(f"{label}, T = {draws}, {case.name}: {ratios[-1]}; {road}", flush=True)
+        rows[f"{label}, T = {draws}"] = ratios
+    return table("ResNet-18, 3 x 32 x 32: loop / ours", list(RESNET_METHODS), rows)
+
+
 def batched_by_hand(network: nn.Sequential, image: Tensor, draws: int, target: int) -> Tensor:
     """LRP-epsilon of a batch of draws of the LeNet, written for this network alone: a row for each draw."""
     layers, rows = list(network), [image.repeat(draws, 1, 1, 1)]
@@ -228,7 +245,14 @@ def batched_table(repeats: int) -> str:
     return table(f"LRP-epsilon of one digit, T = {draws}", list(ways), {"LeNet": cells})
 
 
-PARTS = {"lenet": lenet_table, "table": mlp_table, "vgg": vgg_table, "sources": sources_table, "batched": batched_table}
+PARTS = {
+    "lenet": lenet_table,
+    "table": mlp_table,
+    "vgg": vgg_table,
+    "sources": sources_table,
+    "resnet": resnet_table,
+    "batched": batched_table,
+}
 
 
 def write_readme(part: str, made: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,6 +68,34 @@ def vgg16() -> nn.Module:
 def minivgg() -> nn.Module:
     """A small VGG, for pictures ``(N, 3, 32, 32)``."""
     return VGG((32, 32, 0, 64, 64, 0, 128, 128, 0), 2048, 128, 10).eval()
+
+
+class Block(nn.Module):
+    """Two convolutions and what goes past them."""
+
+    def __init__(self, before: int, width: int) -> None:
+        super().__init__()
+        stride = 1 if before == width else 2
+        self.inside = nn.Sequential(
+            *(nn.Conv2d(before, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
+            *(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width)),
+        )
+        past = (nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)) if stride > 1 else ()
+        self.past, self.relu = nn.Sequential(*past), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations ``(N, width, *F)``."""
+        return self.relu(self.inside(x) + self.past(x))
+
+
+def resnet18() -> nn.Module:
+    """ResNet-18 as it is used for pictures ``(N, 3, 32, 32)``, with dropout before its last layer."""
+    widths = (64, 64, 64, 128, 128, 256, 256, 512, 512)
+    blocks = (Block(before, width) for before, width in itertools.pairwise(widths))
+    first = (nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
+    return nn.Sequential(
+        *first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(512, 10)
+    ).eval()
 
 
 @dataclass

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from captum_uq._inside import named_tensors
 from captum_uq._rng import isolated
 from captum_uq._trees import batch_size, first_row, leaves, tree_map
+from captum_uq.execution.activations import ActivationBytes
 from captum_uq.execution.fold import folded
 from captum_uq.execution.job import Job
 
@@ -52,7 +52,7 @@ def forward_work(job: Job, share: bool) -> Work:
     shared: list[tuple[int, int]] = []
     assert job.model is not None
     own = named_tensors(job.model)
-    counter, memory = FlopCounterMode(display=False), _Bytes(tensor for _, tensor in own)
+    counter, memory = FlopCounterMode(display=False), ActivationBytes(tensor for _, tensor in own)
     with isolated(), torch.enable_grad(), folded(job, (0,), int(share)) as rows, memory, counter:
         rows.when_parted = lambda: shared.append((counter.get_total_flops(), memory.total))
         job.call.method.forward_func(*arguments, torch.zeros(1, dtype=torch.int64, device=arguments[0].device))
@@ -63,28 +63,6 @@ def forward_work(job: Job, share: bool) -> Work:
 
 def _fresh(leaf: Tensor) -> Tensor:
     return leaf.detach().clone().requires_grad_(leaf.is_floating_point())
-
-
-class _Bytes(TorchDispatchMode):
-    """Adds up the size of what every operation makes of activations; views take none.
-
-    Args:
-        weights: Of the network. Copies of them are no more for more rows.
-    """
-
-    def __init__(self, weights: Iterable[Tensor]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.total = 0
-        self._weights = {weight.untyped_storage().data_ptr() for weight in weights}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        given = {leaf.untyped_storage().data_ptr() for leaf in leaves((args, kwargs or {}))}
-        if not given or given - self._weights:
-            self.total += sum(leaf.nbytes for leaf in leaves(result) if leaf.untyped_storage().data_ptr() not in given)
-        return result
 
 
 class RowCount:

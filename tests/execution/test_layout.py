@@ -92,6 +92,29 @@ def test_gradients_see_pictures_as_they_lie(method: type) -> None:
     assert set(network.seen) == {AS_THEY_LIE}
 
 
+class Wide(nn.Module):
+    """Weights of 18 MiB, which make 16 KiB of each picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.relu = nn.Conv2d(512, 1024, 3, padding=1), nn.ReLU()
+        self.drop, self.out = nn.Dropout(), nn.Linear(1024, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.drop(self.relu(self.conv(x)).mean((2, 3))))
+
+
+@pytest.mark.parametrize("n_draws", [3, 9], ids=["few", "many"])
+def test_pictures_lie_as_they_are_before_weights_that_are_larger_than_what_they_make(n_draws: int) -> None:
+    network, inputs = Wide().eval(), torch.randn(1, 512, 2, 2)
+    given = {"inputs": inputs, "n_draws": n_draws, "feature_mask": torch.arange(4).view(1, 1, 2, 2)}
+    given["sampler"] = MCDropout()
+    few = attribute(attr.FeatureAblation, network, **given)
+    many = attribute(attr.FeatureAblation, network, **given, perturbations_per_eval=2000)  # of which there are 4
+    assert (few.execution.channels_last, many.execution.channels_last) == (False, True)
+    torch.testing.assert_close(many.draws, few.draws, rtol=0, atol=1e-5 * float(few.draws.abs().max()))
+
+
 def ensemble() -> Ensemble:
     members = [Network() for _ in range(3)]
     for number, member in enumerate(members):
