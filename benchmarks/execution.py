@@ -5,7 +5,7 @@ turn, and the tables give ratios of medians; for the LeNet beside them how many 
 wobble. The random weights do not matter for the time.
 
 Run from the repository: ``OMP_NUM_THREADS=2 python benchmarks/execution.py``, or with some of ``lenet``, ``table``,
-``vgg``, ``sources``, ``resnet`` and ``batched``. The whole takes about twenty minutes on two cores.
+``vgg``, ``sources``, ``resnet`` and ``batched``. The whole takes about half an hour on two cores.
 ``--readme`` puts the tables that were made into README.md.
 """
 

@@ -55,6 +55,13 @@ def buffers_in(module: nn.Module) -> list[tuple[str, Tensor]]:
     return _there(module._buffers, "")
 
 
+def computed_in(module: nn.Module) -> dict[str, Tensor]:
+    """What hooks of `torch.nn.utils.weight_norm` and its like compute before each forward: weights, no parameters."""
+    own = vars(module)
+    attributes = own.items() if own["_forward_pre_hooks"] else ()
+    return {name: value for name, value in attributes if isinstance(value, Tensor)}
+
+
 def tensors_in(modules: Iterable[nn.Module]) -> list[Tensor]:
     """Parameters and buffers of some modules, one that several have as often as they have it."""
     every = (own for module in modules for own in (module._parameters, module._buffers) if own)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._captum import LEFT_ON_MODULES
-from captum_uq._inside import buffers_in, hooks_of, tensors_in
+from captum_uq._inside import buffers_in, computed_in, hooks_of, tensors_in
+from captum_uq._tensors import times_written
 from captum_uq._trees import leaves, tree_map
 
 _ATTRIBUTES = {"forward", *LEFT_ON_MODULES}
@@ -39,7 +40,7 @@ class ModelState:
         self._hooks_before = [hooks.copy() if hooks else _NONE for hooks in self._hooks]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
         self._tensors = [(each, each.data, each.requires_grad) for each in tensors_in(self._modules)]
-        self._computed = [(vars(module), _computed_by_hooks(module)) for module in self._modules if _prepared(module)]
+        self._computed = [(vars(module), made) for module in self._modules if (made := computed_in(module))]
         copied = self._modules if buffers else []
         self._buffers = [_Buffer(module, *at) for module in copied for at in buffers_in(module)]
 
@@ -83,16 +84,6 @@ class ModelState:
                     now.update(before)
 
 
-def _prepared(module: nn.Module) -> bool:
-    """Whether something happens before each forward of a module."""
-    return bool(module._forward_pre_hooks)
-
-
-def _computed_by_hooks(module: nn.Module) -> dict[str, Tensor]:
-    """What hooks of `torch.nn.utils.weight_norm` and its like compute before each forward: weights, no parameters."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
-
-
 class _Buffer:
     """A buffer of a module, and its value at one moment."""
 
@@ -124,14 +115,6 @@ def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
     tensors = tuple((tensor.data_ptr(), times_written(tensor) if written else None) for tensor in every)
     parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in modules.items())
     return tensors, tuple(parts)
-
-
-def times_written(tensor: Tensor) -> int | None:
-    """How often a tensor was written to; None where torch does not count.
-
-    torch has no public name for it; ``tests/test_no_trace_of_buffers.py`` tells when it moves.
-    """
-    return None if tensor.is_inference() else tensor._version
 
 
 def _options_of(module: nn.Module) -> tuple[Any, ...]:

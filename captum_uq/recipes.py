@@ -29,6 +29,7 @@ from captum_uq._trees import tree_map
 from captum_uq.attribution import StochasticAttribution
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.distribution.keep import DRAWS
+from captum_uq.distribution.required import require_distribution
 from captum_uq.lrp import LRP, Composite, EpsilonComposite, LayerLRP, ZPlusComposite
 from captum_uq.normalization import channel_mean, min_max, signed_max
 from captum_uq.samplers.base import Sampler
@@ -36,6 +37,8 @@ from captum_uq.samplers.dropout import MCDropout
 
 PERCENTILES = (5, 25, 50, 75, 95)
 """Those of B-LRP's figures."""
+
+_MADE_BY = "pass what attribute returned"
 
 
 class MCRPScores(NamedTuple):
@@ -119,7 +122,7 @@ class MCRP(StochasticAttribution):
         Raises:
             TypeError: ``dist`` is no distribution, as the tuple of a network of several inputs.
         """  # noqa: DOC502 (raised in the check)
-        _check_distribution(dist, "MCRP.scores")
+        require_distribution(dist, "MCRP.scores", _MADE_BY)
         return MCRPScores(dist.expectation(), dist.stdev(0), dist.snr(0), dist.confusion(0))
 
 
@@ -175,7 +178,7 @@ class BLRP(StochasticAttribution):
         References:
             Bykov et al. (B-LRP), 2020, eq. 5 and appendix B.
         """  # noqa: DOC502 (raised in the check)
-        _check_distribution(dist, "BLRP.percentile_maps")
+        require_distribution(dist, "BLRP.percentile_maps", _MADE_BY)
         maps = dist.percentile(q)
         several = maps.ndim - dist.ndim + dist._record.has_examples  # axes of percentiles and of examples
         each = maps.reshape(math.prod(maps.shape[:several]), *maps.shape[several:])
@@ -219,29 +222,12 @@ class ExplanationUncertainty(StochasticAttribution):
         Raises:
             TypeError: ``dist`` is no distribution, as the tuple of a network of several inputs.
         """  # noqa: DOC502 (raised in the check)
-        _check_distribution(dist, "ExplanationUncertainty.scores")
+        require_distribution(dist, "ExplanationUncertainty.scores", _MADE_BY)
         return UncertaintyScores(dist.expectation(), dist.stdev(), dist.cv())
 
 
 def _relevance(model: nn.Module, layer: nn.Module | list[nn.Module] | None, composite: Composite) -> Attribution:
     return LRP(model, composite) if layer is None else LayerLRP(model, layer, composite)
-
-
-def _check_distribution(dist: object, caller: str) -> None:
-    """Refuses what has no draws.
-
-    Raises:
-        TypeError: It has none; the message names the way from a tuple to one distribution.
-    """
-    if isinstance(dist, (tuple, list)):
-        raise TypeError(
-            f"{caller} takes one DistributionAttribution, got a {type(dist).__name__} of {len(dist)}, as a network of "
-            "several inputs gives; choose one of them, dist[0]."
-        )
-    if not isinstance(dist, DistributionAttribution):
-        raise TypeError(
-            f"{caller} takes a DistributionAttribution, got {type(dist).__name__}; pass what attribute returned."
-        )
 
 
 def _normalised(relevance: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from captum_uq._inside import HOOKS, buffers_in, hooks_of, named_tensors, tensors_in
+from captum_uq._inside import HOOKS, buffers_in, computed_in, hooks_of, named_tensors, tensors_in
 
 
 def shared() -> nn.Module:
@@ -41,6 +41,13 @@ def test_tensors_are_those_that_torch_names(name: str) -> None:
     assert inside == {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
     for module in network.modules():
         assert buffers_in(module) == list(module.named_buffers(recurse=False))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_weights_that_hooks_compute_are_seen_beside_parameters() -> None:
+    assert not computed_in(nn.Linear(2, 2))
+    made = computed_in(nn.utils.weight_norm(nn.Linear(2, 2)))
+    assert {name: tensor.shape for name, tensor in made.items()} == {"weight": (2, 2)}
 
 
 def test_every_hook_that_torch_takes_is_seen() -> None:

@@ -13,6 +13,7 @@ PACKAGE = Path(captum_uq.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "_trees": 0,
+    "_tensors": 0,
     "_layout": 0,
     "_rng": 0,
     "_captum": 0,

@@ -46,7 +46,7 @@ def given_record(record: Record, prediction: int) -> Record:
             "draws. Index one first, dist[3].given(prediction=...)."
         )
     probabilities = record.predicts_probabilities
-    classes = classes_of(record.predictions, probabilities).reshape(len(draws), -1)[:, 0]
+    classes = classes_of(record.predictions, probabilities).flatten()
     kept = (classes == prediction).nonzero().flatten()
     if not len(kept):
         counts = {int(c): int((classes == c).sum()) for c in classes.unique()}

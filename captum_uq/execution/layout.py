@@ -43,25 +43,17 @@ def may_be_laid_out(job: Job, how: Folding) -> bool:
     return any(map(moves, leaves(arguments)))
 
 
-def same_laid_out(job: Job) -> bool:
+def better_laid_out(job: Job) -> bool:
     """Whether the network gives the same for the first example, and is faster; what raises does not."""
-    arguments, forward = first_row(job.call.forward_arguments), job.call.method.forward_func
-    with job.untouched(), isolated(), torch.no_grad(), contextlib.suppress(Exception):
-        if _lays_out_weights(job, arguments):
-            return False
-        plain, other = (run(*tree_map(torch.clone, arguments)) for run in (forward, laid_out(forward)))
-        return same_outputs(other, plain)
-    return False
-
-
-def _lays_out_weights(job: Job, arguments: Any) -> bool:
-    """Whether what the layout saves would go into that of large weights."""
     assert job.model is not None
+    arguments, forward = first_row(job.call.forward_arguments), job.call.method.forward_func
     weights = [p for module in job.model.modules() if isinstance(module, nn.Conv2d) for p in module.parameters()]
-    size = sum(weight.nbytes for weight in weights)
-    if size <= _WEIGHTS:
-        return False
-    with ActivationBytes(weights) as memory:
-        job.call.method.forward_func(*tree_map(torch.clone, arguments))
-    rows = batch_size(leaves(job.call.forward_arguments)) * (job.call.argument("perturbations_per_eval") or 1)
-    return bool(rows * memory.total < size)
+    with job.untouched(), isolated(), torch.no_grad(), contextlib.suppress(Exception):
+        with ActivationBytes(weights) as memory:
+            plain = forward(*tree_map(torch.clone, arguments))
+        rows = batch_size(leaves(job.call.forward_arguments)) * (job.call.argument("perturbations_per_eval") or 1)
+        size = sum(weight.nbytes for weight in weights)
+        if size > _WEIGHTS and rows * memory.total < size:
+            return False
+        return same_outputs(laid_out(forward)(*tree_map(torch.clone, arguments)), plain)
+    return False

@@ -16,7 +16,7 @@ from captum_uq.distribution.execution import FOLD, LOOP, PREFIX, Execution
 from captum_uq.execution.foldable import FORWARDS, Folding, folding
 from captum_uq.execution.job import Job
 from captum_uq.execution.known import key_of
-from captum_uq.execution.layout import may_be_laid_out, same_laid_out
+from captum_uq.execution.layout import better_laid_out, may_be_laid_out
 from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import propagates_relevance, wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
@@ -118,7 +118,7 @@ class _Choice:
 
 def _laid_out(job: Job, reason: str) -> _Choice:
     """The loop, in the layout that it may have."""
-    return _Choice(LOOP, reason, ONE, same_laid_out(job))
+    return _Choice(LOOP, reason, ONE, better_laid_out(job))
 
 
 def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
@@ -135,10 +135,10 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
     except DrawError:
         raise
     except NothingShownError as error:
-        return _Choice(LOOP, str(error), ONE, may_be_laid_out(job, how) and same_laid_out(job), holds=False)
+        return _Choice(LOOP, str(error), ONE, may_be_laid_out(job, how) and better_laid_out(job), holds=False)
     except Exception as error:  # the loop will say it
         return _Choice(LOOP, f"the loop raised {type(error).__name__}", holds=False)
-    layout = may_be_laid_out(job, how) and same_laid_out(job)
+    layout = may_be_laid_out(job, how) and better_laid_out(job)
     refused, holds = list[str](), True
     for share in _candidates(how, execution):
         road = PREFIX if share else FOLD

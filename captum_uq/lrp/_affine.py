@@ -86,7 +86,7 @@ class Affine:
 
     @property
     def _dims(self) -> int:
-        return weight_dims(self.module)
+        return _weight_dims(self.module)
 
     def _weight_and_bias(self) -> tuple[Tensor, Tensor | None]:
         """Of all draws ``(D, *shape)`` where they are drawn; read where a rule needs them."""
@@ -150,7 +150,7 @@ def affine_of(module: nn.Module, output: Tensor) -> Affine | None:
     """
     if not is_affine(module):
         return None
-    size = tuple(output.shape[2:]) if output.dim() == weight_dims(module) else tuple(output.shape[1:])
+    size = tuple(output.shape[2:]) if output.dim() == _weight_dims(module) else tuple(output.shape[1:])
     return Affine(module, size, order_of(module, "weight", "bias"))
 
 
@@ -159,7 +159,7 @@ def _kind(module: nn.Module) -> type[nn.Module]:
     return next(kind for kind in AFFINE if isinstance(module, kind))
 
 
-def weight_dims(module: nn.Module) -> int:
+def _weight_dims(module: nn.Module) -> int:
     """How many dimensions the weight of a layer has, without reading it: it may be computed."""
     size: Any = getattr(module, "kernel_size", ())
     return 2 + len(size)

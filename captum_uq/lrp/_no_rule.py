@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from captum_uq._trees import leaves
 from captum_uq.lrp._observe import ObserveRule
+from captum_uq.lrp._step import refuse_relevance
 
 
 class NoRule(ObserveRule):
@@ -26,13 +27,8 @@ class NoRule(ObserveRule):
 
     def forward_hook(self, module: nn.Module, inputs: Any, outputs: Any) -> Any:
         """The output as it is, watched."""
-        for tensor in leaves(outputs):
-            if tensor.requires_grad:
-                tensor.register_hook(self._refuse)
+        refuse_relevance(leaves(outputs), TypeError(self._error))
         return outputs
-
-    def _refuse(self, relevance: Tensor) -> NoReturn:
-        raise TypeError(self._error)
 
     def __repr__(self) -> str:
         return "no rule"

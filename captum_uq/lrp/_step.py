@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +124,17 @@ def propagated(propagate: Propagate, output: Tensor, inputs: tuple[Tensor, ...],
     """
     result: Tensor = _Propagation.apply(propagate, output.detach(), *inputs)
     return inputs[0].copy_(result) if in_place else result  # autograd knows of what it is a view
+
+
+def refuse_relevance(tensors: Iterable[Tensor], error: Exception) -> None:
+    """Have relevance that reaches one of some tensors raise an error."""
+
+    def refuse(_: Tensor) -> NoReturn:
+        raise error
+
+    for tensor in tensors:
+        if tensor.requires_grad:
+            tensor.register_hook(refuse)
 
 
 def leaf(tensor: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._captum import PropagationRule
+from captum_uq._tensors import times_written
 from captum_uq.lrp._affine import affine_of
 from captum_uq.lrp._step import Step, differentiable, propagated
 
@@ -25,7 +26,7 @@ class Producer(NamedTuple):
     rule: LayerRule
     step: Step
     inputs: tuple[Tensor, ...]
-    version: int
+    version: int | None
 
 
 @dataclass
@@ -51,13 +52,13 @@ class Uses:
     inputs: list[tuple[Tensor, ...] | None] = field(default_factory=list)
     open: list[_Use] = field(default_factory=list)
     count: int = 0
-    _last: tuple[Callable[[], object], int] = (lambda: None, 0)
+    _last: tuple[Callable[[], object], int | None] = (lambda: None, 0)
 
     def add(self, inputs: tuple[Tensor, ...] | None, output: Tensor) -> None:
         """Remember a use, once: a module of two names is hooked twice by Captum."""
-        if not (self._last[0]() is output and self._last[1] == output._version):
+        if not (self._last[0]() is output and self._last[1] == times_written(output)):
             self.inputs.append(inputs)
-            self._last = weakref.ref(output), output._version
+            self._last = weakref.ref(output), times_written(output)
 
 
 def uses_of(module: nn.Module) -> Uses:
@@ -155,7 +156,7 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
         value = step.result() if value is None else value
         output = propagated(self.answer(step), value, inputs)
         if step.affine is not None:
-            setattr(output, _PRODUCER, Producer(self, step, inputs, output._version))
+            setattr(output, _PRODUCER, Producer(self, step, inputs, times_written(output)))
         return output
 
     def answer(self, step: Step) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -175,7 +176,7 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
 def producer_of(tensor: Tensor) -> Producer | None:
     """The use of a linear layer whose output a tensor is, unchanged since; None where it is none."""
     producer: Producer | None = getattr(tensor, _PRODUCER, None)
-    return producer if producer is not None and tensor._version == producer.version else None
+    return producer if producer is not None and times_written(tensor) == producer.version else None
 
 
 def propagate_gradient(

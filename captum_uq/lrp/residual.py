@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from captum_uq._tensors import viewed
 from captum_uq._trees import leaves
 from captum_uq.lrp._shares import TINY
-from captum_uq.lrp._step import Step, leaf, propagated
+from captum_uq.lrp._step import Step, leaf, propagated, refuse_relevance
 from captum_uq.lrp.base import LayerRule
 from captum_uq.lrp.passing import PassRule
 from captum_uq.lrp.rules import EpsilonRule
@@ -109,18 +110,12 @@ class Functions(TorchFunctionMode):
 
     def _refused(self, name: str, result: Any) -> Any:
         """The result of a function without a rule, which raises if relevance reaches it."""
-        where = self._where()
-
-        def refuse(relevance: Tensor) -> None:
-            raise NotImplementedError(
-                f"LRP has no rule for {name!r}, which the forward of {where} calls on activations: relevance would "
-                "not be conserved. Write it as a module and give that a rule, or give the module around it one: "
-                "rules={type or name: PassRule()} where it acts on each element by itself."
-            )
-
-        for tensor in _written(result) if _in_place(name) else leaves(result):
-            if tensor.requires_grad:
-                tensor.register_hook(refuse)
+        error = NotImplementedError(
+            f"LRP has no rule for {name!r}, which the forward of {self._where()} calls on activations: relevance would "
+            "not be conserved. Write it as a module and give that a rule, or give the module around it one: "
+            "rules={type or name: PassRule()} where it acts on each element by itself."
+        )
+        refuse_relevance(_written(result) if _in_place(name) else leaves(result), error)
         return result
 
     def _where(self) -> str:
@@ -171,8 +166,9 @@ def _written(result: Any) -> Iterator[Tensor]:
     """What an operation in place wrote to: of a view the whole too, which relevance may reach by itself."""
     for tensor in leaves(result):
         yield tensor
-        if tensor._base is not None:
-            yield tensor._base
+        whole = viewed(tensor)
+        if whole is not None:
+            yield whole
 
 
 def _in_place(name: str) -> bool:

@@ -21,17 +21,6 @@ _WAY_OUT = (
 )
 
 
-class StoredNetworks(Sampler):
-    """What the samplers of stored weights share: an oracle that does not share memory with what is stored."""
-
-    def network(self, index: int, inputs: Any = None, **options: Any) -> nn.Module:
-        """Draw ``index`` as an independent, deterministic module; see `Sampler.network`."""
-        network = super().network(index, inputs, **options)
-        for tensor in tensors_of(network).values():
-            tensor.data = tensor.data.clone()
-        return network
-
-
 class Matcher:
     """Matches stored networks with the one that stands for all, whose names are looked up once.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
+from captum_uq._tensors import times_written
 from captum_uq._trees import leaves, tree_map
 
 
@@ -17,7 +18,7 @@ class _Answered(NamedTuple):
 
     func: Any
     arguments: Any
-    versions: list[int]
+    versions: list[int | None]
     result: Tensor
 
 
@@ -52,7 +53,7 @@ class RepeatedWork:
         result = func(*args, **kwargs)
         given = list(leaves((args, kwargs)))
         if isinstance(result, Tensor) and not any(leaf.is_inference() for leaf in given):
-            versions = [leaf._version for leaf in given]
+            versions = [times_written(leaf) for leaf in given]
             self._answered.append(_Answered(func, (args, kwargs), versions, result.clone()))
         return result
 
@@ -63,7 +64,7 @@ def _same(known: _Answered, func: Callable[..., Any], arguments: Any) -> bool:
     return (
         func is known.func
         and _apart(arguments) == _apart(known.arguments)
-        and [leaf._version for leaf in before] == known.versions
+        and [times_written(leaf) for leaf in before] == known.versions
         and all(_equal(one, other) for one, other in zip(before, now, strict=True))
     )
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._model_state import ModelState, preserved, times_written
+from captum_uq._model_state import ModelState, preserved
+from captum_uq._tensors import times_written
 from captum_uq._trees import batch_size, first_row, leaves, tree_map
 from captum_uq.samplers._folded import FoldedDraws
 from captum_uq.samplers._held import HeldDraw
@@ -159,7 +160,7 @@ class ReplayedNetwork(BoundSampler):
         """Whether the network runs in eval mode."""
         evaluation_mode(self.model)
         with torch.no_grad(), contextlib.suppress(Exception):
-            forward_func(*tree_map(torch.clone, args), **tree_map(torch.clone, kwargs))
+            forward_func(*args, **kwargs)
             return True
         return False
 

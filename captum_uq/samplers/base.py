@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +16,7 @@ from captum_uq._model_state import preserved, without_graphs
 from captum_uq._rng import check_index, check_seed, isolated
 from captum_uq.samplers._checked import AmbiguousRowsError, Checked
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
+from captum_uq.samplers._numbers import is_whole
 from captum_uq.samplers._predicting import Predicting
 from captum_uq.samplers._prefix import CannotFoldError
 from captum_uq.samplers._rows import Rows
@@ -137,7 +137,7 @@ class Sampler(Predicting, ABC):
         Raises:
             ValueError: ``n_draws`` is not a positive integer, or is more than there are.
         """
-        if isinstance(n_draws, bool) or not isinstance(n_draws, numbers.Integral) or n_draws < 1:
+        if not is_whole(n_draws) or n_draws < 1:
             raise ValueError(f"n_draws is a positive integer, got {n_draws!r}. One draw is the least.")
         if self.max_draws is not None and n_draws > self.max_draws:
             raise ValueError(

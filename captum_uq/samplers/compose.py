@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from captum_uq._rng import generator
-from captum_uq.samplers._members import StoredNetworks
 from captum_uq.samplers._weights import BoundNoise, BoundWeights, SwappedWeights
 from captum_uq.samplers.base import BoundSampler, Rows, Sampler
 
 
-class Compose(StoredNetworks):
+class Compose(Sampler):
     """Draws of a network by several samplers together: dropout within each member, weight noise plus input noise.
 
     Within a draw the samplers work in turn, each on the network that those before it left: `NoiseGrad` after

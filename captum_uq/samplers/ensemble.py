@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from captum_uq.samplers._members import Matcher, Member, StoredNetworks, member_at, require_difference
+from captum_uq.samplers._members import Matcher, Member, member_at, require_difference
 from captum_uq.samplers._weights import BoundWeights
-from captum_uq.samplers.base import BoundSampler, NothingToDrawError
+from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 
 
-class Ensemble(StoredNetworks):
+class Ensemble(Sampler):
     """Draws of a network from an ensemble: draw ``t`` is member ``t``.
 
     Members are networks of one architecture, or state dicts. The attribution method keeps its own model, any member

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from captum_uq._rng import generator, isolated, seed_global
 from captum_uq.samplers._folded_weights import FoldedWeights
-from captum_uq.samplers._members import Matcher, Member, StoredNetworks, copied, require_difference
+from captum_uq.samplers._members import Matcher, Member, copied, require_difference
 from captum_uq.samplers._weights import BoundWeights
-from captum_uq.samplers.base import BoundSampler, Rows
+from captum_uq.samplers.base import BoundSampler, Rows, Sampler
 
 _KINDS = ("posterior", "perturbation")
 
@@ -52,7 +52,7 @@ def from_callable(
     return FromCallable(fn, model, max_draws=max_draws, kind=kind, partial=True, name=name)
 
 
-class FromCallable(StoredNetworks):
+class FromCallable(Sampler):
     """What `from_callable` returns.
 
     Args:

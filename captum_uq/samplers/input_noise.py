@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, ClassVar
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from captum_uq._rng import generator
 from captum_uq._trees import first_row
 from captum_uq.samplers._forward import Forward, replace_forward
-from captum_uq.samplers._numbers import is_number
+from captum_uq.samplers._numbers import is_spread
 from captum_uq.samplers.base import BoundSampler, CannotFoldError, NothingToDrawError, Rows, Sampler
 
 Argument = int | str
@@ -61,7 +60,7 @@ class InputNoise(Sampler):
         super().__init__(model)
         self.arguments = (arguments,) if isinstance(arguments, (int, str)) else tuple(arguments)
         stds = tuple(std) if isinstance(std, Iterable) else (std,) * len(self.arguments)
-        if len(stds) != len(self.arguments) or not all(map(_is_spread, stds)):
+        if len(stds) != len(self.arguments) or not all(map(is_spread, stds)):
             raise ValueError(
                 f"std is a finite number of at least 0, or one for each of {len(self.arguments)} arguments, "
                 f"got {std!r}."
@@ -198,7 +197,3 @@ class _NoisyForward(AbstractContextManager[None]):
             noise = [rng.standard_normal(tuple(value.shape[1:]), dtype=np.float32) for rng in rngs]
             self._noise[key] = torch.as_tensor(np.asarray(noise)).to(value)
         return self._noise[key]
-
-
-def _is_spread(value: object) -> bool:
-    return is_number(value) and 0 <= value < math.inf

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from captum_uq.samplers._numbers import is_number
+from captum_uq.samplers._numbers import is_number, is_spread
 from captum_uq.samplers._select import Selector, as_selectors, own_parameters, selected_modules
 from captum_uq.samplers._sites import module_names
 from captum_uq.samplers._weights import BoundNoise, fill_normal
@@ -53,7 +53,7 @@ class NoiseGrad(Sampler):
         modules: Selector | Sequence[Selector] | None = None,
     ) -> None:
         super().__init__(model)
-        if not is_number(std) or not 0 <= std < math.inf:
+        if not is_spread(std):
             raise ValueError(f"A standard deviation is a finite number of at least 0, got std={std!r}.")
         self.std = float(std)
         self.modules = as_selectors(modules)

@@ -7,14 +7,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from captum_uq._rng import generator, isolated, seed_global
 from captum_uq.samplers._batch_norm import refit_batch_norm
 from captum_uq.samplers._moments import Moments
-from captum_uq.samplers._numbers import is_number
+from captum_uq.samplers._numbers import is_number, is_whole
 from captum_uq.samplers._weights import BoundWeights, SwappedWeights, parameters_of, standard_normal
 from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 
@@ -62,7 +61,7 @@ class SWAG(Sampler):
         batches: Iterable[Any] | None = None,
     ) -> None:
         super().__init__(model)
-        if not isinstance(max_rank, (int, np.integer)) or max_rank < 2:
+        if not is_whole(max_rank) or max_rank < 2:
             raise ValueError(f"SWAG keeps a whole number of deviations, at least 2, got max_rank={max_rank!r}.")
         if not is_number(scale) or not 0 < scale < math.inf:
             raise ValueError(f"SWAG needs a finite scale above 0, got scale={scale!r}.")

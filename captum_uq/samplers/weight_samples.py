@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq.samplers._members import Matcher, StoredNetworks, member_at, require_difference, stored_values
+from captum_uq.samplers._members import Matcher, member_at, require_difference, stored_values
 from captum_uq.samplers._weights import BoundWeights
-from captum_uq.samplers.base import BoundSampler, NothingToDrawError
+from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 from captum_uq.samplers.from_callable import FromCallable
 
 State = Mapping[str, Tensor]
 
 
-class WeightSamples(StoredNetworks):
+class WeightSamples(Sampler):
     """Draws of a network from samples of its weights.
 
     Samples may hold some of the weights only, as those of a last layer; the others keep the model's values.

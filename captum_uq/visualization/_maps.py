@@ -12,6 +12,7 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
+from captum_uq.distribution.required import require_distribution
 from captum_uq.normalization import channel_sum
 
 WAY_OUT = "Choose what they stand for, as in dist.map(torch.nan_to_num)."
@@ -29,14 +30,8 @@ def checked_distribution(dist: object) -> None:
 
     Raises:
         TypeError: If it is no distribution; the message names the way from a tuple to one.
-    """
-    if isinstance(dist, (tuple, list)):
-        raise TypeError(
-            f"a plot takes one DistributionAttribution, got a {type(dist).__name__} of {len(dist)}, as a network of "
-            "several inputs gives; choose one of them, dist[0]."
-        )
-    if not isinstance(dist, DistributionAttribution):
-        raise TypeError(f"a plot takes a DistributionAttribution, got {type(dist).__name__}; plain maps are Captum's.")
+    """  # noqa: DOC502 (raised in the check)
+    require_distribution(dist, "a plot", "plain maps are Captum's")
 
 
 def only_example(dist: DistributionAttribution, batched: bool) -> DistributionAttribution:

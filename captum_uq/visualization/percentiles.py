@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from torch import Tensor
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.normalization import signed_max
+from captum_uq.stats._ranks import checked_ranks
 from captum_uq.visualization._axes import FigureAxes, colour_bar, draw_image, draw_map, make_axes, show
 from captum_uq.visualization._maps import Image, aspect, bounded, checked, image_behind, image_maps, panel_map
 from captum_uq.visualization._scales import DIVERGING, ColourMap, Scale
@@ -67,8 +68,7 @@ def visualize_percentiles(
     """  # noqa: DOC502 (raised where maps, image and axes are made)
     maps = image_maps(dist)
     image = image_behind(original_image, maps)
-    several = q if isinstance(q, Iterable) and not isinstance(q, str) else [q]
-    titles, drawn = _percentile_maps(maps, list(several), show_deterministic)
+    titles, drawn = _percentile_maps(maps, checked_ranks(q), show_deterministic)
     scale = Scale(cmap, -1.0, 1.0, 0.0, "both" if bool(drawn.isinf().any()) else "neither")
     shares = signed_max(torch.stack([bounded(each) for each in drawn]))
     count = len(drawn) + (image is not None)

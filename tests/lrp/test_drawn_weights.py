@@ -14,12 +14,9 @@ from torch import Tensor, nn
 from captum_uq import StochasticAttribution
 from captum_uq.lrp import (
     LRP,
-    LRPCMP,
     BoxRule,
     Composite,
     EpsilonComposite,
-    EpsilonGammaBox,
-    EpsilonPlus,
     GammaRule,
     LayerLRP,
     ZPlusComposite,
@@ -29,15 +26,11 @@ from captum_uq.lrp._affine import affine_of, positive
 from captum_uq.samplers import Compose, DropConnect, Ensemble, MCDropout, NoiseGrad, Sampler, WeightSamples
 from captum_uq.samplers._of_no_draw import Hidden
 from captum_uq.samplers._order import Order
+from lrp.shipped import shipped
 
 N_DRAWS = 9
-COMPOSITES: dict[str, Callable[[], Composite]] = {
-    "epsilon": EpsilonComposite,
+COMPOSITES: dict[str, Callable[[], Composite]] = shipped() | {
     "epsilon, average": lambda: EpsilonComposite(max_pool="average"),
-    "z+": ZPlusComposite,
-    "epsilon plus": EpsilonPlus,
-    "gamma and box": lambda: EpsilonGammaBox(-9, 9),
-    "LRP-CMP": lambda: LRPCMP(-9, 9),
     "Captum's gamma": lambda: EpsilonComposite(rules={"0": CaptumGamma(), "7": CaptumGamma()}),
     "Captum's alpha 1 beta 0": lambda: EpsilonComposite(rules={"7": Alpha1_Beta0_Rule()}),
 }

@@ -13,24 +13,18 @@ from captum_uq.lrp import (
     LRPCMP,
     Composite,
     EpsilonComposite,
-    EpsilonGammaBox,
-    EpsilonPlus,
     EpsilonRule,
     GammaRule,
     ZPlusComposite,
 )
+from lrp.shipped import shipped
 
-COMPOSITES: dict[str, Callable[[], Composite]] = {
-    "epsilon": EpsilonComposite,
+COMPOSITES: dict[str, Callable[[], Composite]] = shipped(3.0) | {
     "LRP-0": lambda: EpsilonComposite(0.0),
     "epsilon, average": lambda: EpsilonComposite(max_pool="average"),
     "relative": lambda: EpsilonComposite(rules={nn.Linear: EpsilonRule(0.25, relative=True)}),
-    "z+": ZPlusComposite,
     "z+, average": lambda: ZPlusComposite("average"),
-    "epsilon plus": EpsilonPlus,
     "gamma": lambda: EpsilonComposite(rules={nn.Linear: GammaRule()}),
-    "gamma and box": lambda: EpsilonGammaBox(-3.0, 3.0),
-    "LRP-CMP": lambda: LRPCMP(-3.0, 3.0),
     "LRP-CMP, winner": lambda: LRPCMP(-3.0, 3.0, max_pool="winner"),
 }
 

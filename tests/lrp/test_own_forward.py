@@ -14,12 +14,9 @@ from torch.nn import functional as F
 from captum_uq import StochasticAttribution
 from captum_uq.lrp import (
     LRP,
-    LRPCMP,
     BoxRule,
     Composite,
     EpsilonComposite,
-    EpsilonGammaBox,
-    EpsilonPlus,
     EpsilonRule,
     GammaRule,
     LayerRule,
@@ -27,6 +24,7 @@ from captum_uq.lrp import (
     ZPlusRule,
 )
 from captum_uq.samplers import WeightSamples
+from lrp.shipped import shipped
 
 
 class Adapted(nn.Linear):
@@ -137,7 +135,7 @@ ALIKE: dict[str, tuple[Callable[[], nn.Module], nn.Module, tuple[int, ...]]] = {
     "a wrapped convolution": (lambda: WrappedConvolution(2, 5, 3), nn.Conv2d(2, 5, 3), PICTURE),
 }
 COMPOSITES: list[Composite] = [
-    *(EpsilonComposite(), ZPlusComposite(), EpsilonPlus(), EpsilonGammaBox(-9.0, 9.0), LRPCMP(-9.0, 9.0)),
+    *(make() for make in shipped().values()),
     *(EpsilonComposite(rules={"0": rule}) for rule in (GammaRule(), GammaRule(signed=True))),
 ]
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from captum_uq import StochasticAttribution
-from captum_uq.lrp import LRP, LRPCMP, Composite, EpsilonComposite, EpsilonGammaBox, EpsilonPlus, ZPlusComposite
+from captum_uq.lrp import LRP, LRPCMP, Composite, EpsilonComposite, ZPlusComposite
 from captum_uq.samplers import MCDropout, NoiseGrad, Sampler
+from lrp.shipped import shipped
 
 
 class Doubled(nn.Module):
@@ -35,8 +36,7 @@ KINDS: dict[str, Callable[[nn.Module], nn.Module]] = {
     "two of the user's own": doubled,
 }
 COMPOSITES: list[Composite | None] = [
-    *(None, EpsilonComposite(), ZPlusComposite(), EpsilonPlus(), EpsilonGammaBox(-9.0, 9.0), LRPCMP(-9.0, 9.0)),
-    ZPlusComposite("average"),
+    *(None, *(make() for make in shipped().values()), ZPlusComposite("average")),
 ]
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from captum_uq.samplers import InputNoise, NoiseGrad
 from captum_uq.testing import check_sampler
+from samplers.table import Constant
 
 
 class Counting(nn.Module):
@@ -53,14 +54,6 @@ def test_outputs_that_are_no_tensor_are_refused(returned, name):
 
 
 def test_outputs_may_be_a_view_of_a_weight():
-    class Constant(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.bias = nn.Parameter(torch.ones(3))
-
-        def forward(self, x):
-            return self.bias.expand(len(x), -1)
-
     check_sampler(NoiseGrad, Constant(), torch.ones(2, 4))
 
 

@@ -17,7 +17,7 @@ from captum_uq.samplers import BayesianLayers, BoundWeights, MCDropout, NoiseGra
 from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._weights import tensors_of
 from roads import hold_equal
-from samplers.table import NETWORKS, SAMPLERS
+from samplers.table import NETWORKS, SAMPLERS, Constant
 
 every_sampler = pytest.mark.parametrize("source", SAMPLERS.values(), ids=SAMPLERS.keys())
 every_network = pytest.mark.parametrize("kind", NETWORKS.values(), ids=NETWORKS.keys())
@@ -67,17 +67,6 @@ def test_a_drawn_network_shares_no_memory_with_what_a_sampler_stores():
     for tensor in tensors_of(Stored(samples).network(0, model=network)).values():
         tensor.data.zero_()
     assert all(torch.equal(samples[0][name], value) for name, value in before[0].items())
-
-
-class Constant(nn.Module):
-    """Its outputs lie on the memory of its weights."""
-
-    def __init__(self):
-        super().__init__()
-        self.bias = nn.Parameter(torch.ones(3))
-
-    def forward(self, x):
-        return self.bias.expand(len(x), -1)
 
 
 def test_outputs_are_not_overwritten_by_the_next_draw():
@@ -158,6 +147,15 @@ def test_threads_on_networks_of_their_own_do_not_disturb_each_other(method, samp
     assert len(found) == 32
     assert all(torch.equal(each, expected) for each in found)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_outputs_leave_inputs_that_a_network_always_writes_into_alone():
+    """Else the second draw would be asked about other inputs than the first."""
+    network = nn.Sequential(nn.Hardtanh(inplace=True), nn.Linear(4, 3))
+    sampler, x = NoiseGrad(network, std=0.01), torch.full((2, 4), 7.0)
+    for ask in (sampler.outputs, sampler.agreement, lambda x, _: sampler.predictive()(x)):
+        ask(x, 3)
+        assert torch.equal(x, torch.full((2, 4), 7.0))
 
 
 def test_inputs_that_a_function_around_the_network_writes_into_stay_as_they_are():

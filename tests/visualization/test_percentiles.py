@@ -49,8 +49,9 @@ def test_the_row_of_blrp_is_one_call() -> None:
     assert [each.get_title() for each in axes] == ["image", "deterministic", "5%", "25%", "50%", "75%", "95%"]
     expected = signed_max(dist.deterministic.sum(0)[None])[0]
     np.testing.assert_allclose(heat(axes[1]), expected, rtol=1e-4, atol=1e-6)
-    _, axes = visualization.visualize_percentiles(dist, q=50, use_pyplot=False)
-    assert [each.get_title() for each in axes] == ["50%"]
+    for q in (50, torch.tensor(50.0), np.array(50)):
+        _, axes = visualization.visualize_percentiles(dist, q=q, use_pyplot=False)
+        assert [each.get_title() for each in axes] == ["50%"]
     bare = DistributionAttribution(random_draws(1, 3, HEIGHT, WIDTH))
     with pytest.raises(ValueError, match="dist keeps none"):
         visualization.visualize_percentiles(bare, show_deterministic=True, use_pyplot=False)
