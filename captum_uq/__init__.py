@@ -4,6 +4,7 @@ Example:
     >>> import torch
     >>> from captum.attr import IntegratedGradients
     >>> from captum_uq import MCDropout, StochasticAttribution
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2))
     >>> uq = StochasticAttribution(IntegratedGradients(model), MCDropout())
     >>> dist = uq.attribute(torch.ones(4, 3), target=1, n_draws=20, seed=0)

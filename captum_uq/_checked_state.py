@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from captum_uq._tensors import address
+
 HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks") or "_hooks_" in name)
 
 
@@ -25,7 +27,7 @@ def checked_state(model: nn.Module) -> dict[str, Any]:
     every = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     for name, tensor in every:
         state[f"the identity of {name}"] = id(tensor)
-        state[f"the memory of {name}"] = tensor.data_ptr()
+        state[f"the memory of {name}"] = address(tensor)
         state[f"{name}.requires_grad"] = tensor.requires_grad
-        state[name] = tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes()
+        state[name] = tensor.detach().cpu().to_dense().flatten().view(torch.uint8).numpy().tobytes()
     return state

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from captum_uq._captum import LEFT_ON_MODULES
 from captum_uq._inside import buffers_in, computed_in, hooks_of, tensors_in
-from captum_uq._tensors import times_written
+from captum_uq._tensors import address, same_values, times_written
 from captum_uq._trees import leaves, tree_map
 
 _ATTRIBUTES = {"forward", *LEFT_ON_MODULES}
@@ -39,7 +39,7 @@ class ModelState:
         self._hooks = [hooks for module in self._modules for hooks in hooks_of(module)]
         self._hooks_before = [hooks.copy() if hooks else _NONE for hooks in self._hooks]
         self._attributes = [_pick(vars(module), _ATTRIBUTES) for module in self._modules]
-        self._tensors = [(each, each.data, each.requires_grad) for each in tensors_in(self._modules)]
+        self._tensors = [(each, each.data, address(each), each.requires_grad) for each in tensors_in(self._modules)]
         self._computed = [(vars(module), made) for module in self._modules if (made := computed_in(module))]
         copied = self._modules if buffers else []
         self._buffers = [_Buffer(module, *at) for module in copied for at in buffers_in(module)]
@@ -65,8 +65,8 @@ class ModelState:
         self._restore_tensors()
 
     def _restore_tensors(self) -> None:
-        for tensor, data, requires_grad in self._tensors:
-            if tensor.data_ptr() != data.data_ptr():
+        for tensor, data, at, requires_grad in self._tensors:
+            if address(tensor) != at:
                 tensor.data = data
             if tensor.requires_grad != requires_grad:
                 tensor.requires_grad_(requires_grad)
@@ -95,7 +95,7 @@ class _Buffer:
         """Make it what it was."""
         if getattr(self._module, self._name, None) is not self._tensor:
             setattr(self._module, self._name, self._tensor)
-        if not torch.equal(self._tensor, self._value):  # batch normalisation writes without telling autograd's counter
+        if not same_values(self._tensor, self._value):  # batch normalisation writes without telling autograd's counter
             with torch.no_grad():
                 self._tensor.copy_(self._value)
 
@@ -112,7 +112,7 @@ def fingerprint(model: nn.Module, *, written: bool = True) -> tuple[Any, ...]:
     """
     modules = dict(model.named_modules())
     every = tensors_in(modules.values())
-    tensors = tuple((tensor.data_ptr(), times_written(tensor) if written else None) for tensor in every)
+    tensors = tuple((address(tensor), times_written(tensor) if written else None) for tensor in every)
     parts = ((name, type(part), _options_of(part), _hook_keys(part)) for name, part in modules.items())
     return tensors, tuple(parts)
 

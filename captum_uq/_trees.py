@@ -69,12 +69,15 @@ def first_row(tree: Any, copies: int = 1) -> Any:
         copies: How many rows to make of the first.
 
     Returns:
-        The tree with batched tensors ``(copies, *F)``, on memory of its own: a network may write into its inputs.
+        The tree with batched tensors ``(copies, *F)``, on memory of its own: a network may write into its inputs. The
+        example of an empty batch is of zeros.
     """
     size = batch_size(leaves(tree))
 
     def rows(leaf: Tensor) -> Tensor:
-        batched = leaf.dim() and leaf.shape[0] == size
-        return leaf[:1].expand(copies, *leaf.shape[1:]).clone() if batched else leaf.clone()
+        if not leaf.dim() or leaf.shape[0] != size:
+            return leaf.clone()
+        first = leaf[:1] if size else leaf.new_zeros(1, *leaf.shape[1:])
+        return first.expand(copies, *leaf.shape[1:]).clone()
 
     return tree_map(rows, tree)

@@ -52,6 +52,7 @@ class StochasticAttribution(Attribution):  # type: ignore[misc]  # Captum is not
         >>> from captum.attr import Saliency
         >>> from captum_uq import MCDropout
         >>> import torch
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
         >>> uq = StochasticAttribution(Saliency(model), MCDropout())
         >>> dist = uq.attribute(torch.ones(4, 3, requires_grad=True), target=1, n_draws=20, seed=0)

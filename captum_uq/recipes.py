@@ -72,6 +72,7 @@ class MCRP(StochasticAttribution):
 
     Example:
         >>> import torch
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(32, 2)).eval()
         >>> dist = MCRP(model).attribute(torch.rand(2, 3, 4, 4, requires_grad=True), target=1, n_draws=20, seed=0)
         >>> dist.shape, dist.draws.amax().item()
@@ -141,6 +142,7 @@ class BLRP(StochasticAttribution):
 
     Example:
         >>> import torch
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
         >>> dist = BLRP(model).attribute(torch.rand(2, 3, requires_grad=True), target=1, n_draws=20, seed=0)
         >>> BLRP.percentile_maps(dist).shape
@@ -201,6 +203,7 @@ class ExplanationUncertainty(StochasticAttribution):
     Example:
         >>> import torch
         >>> from captum.attr import Saliency
+        >>> _ = torch.manual_seed(0)
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2)).eval()
         >>> method = ExplanationUncertainty(Saliency(model), MCDropout())
         >>> dist = method.attribute(torch.rand(2, 3, requires_grad=True), target="predicted", n_draws=20, seed=0)

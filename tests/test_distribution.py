@@ -14,6 +14,8 @@ from torch import Tensor
 
 from captum_uq import normalization, stats
 from captum_uq.distribution import DistributionAttribution
+from captum_uq.distribution.stores import Draws, Summaries
+from captum_uq.stats.moment_sums import MomentSums
 
 mpl.use("Agg")
 T, N = 6, 5
@@ -561,8 +563,31 @@ def test_merging_the_same_networks_twice_is_refused_however_deep():
 
 
 def test_other_samplers_and_unknown_seeds_may_be_merged():
-    assert make().merge(make(sampler="NoiseGrad()")).sampler == "MCDropout() + NoiseGrad()"
+    assert make().merge(make(sampler="NoiseGrad()").map(torch.neg)).sampler == "MCDropout() + NoiseGrad()"
     assert make(seed=None).merge(make(seed=None)).seed == (None, None)
+
+
+@pytest.mark.parametrize("keep", ["draws", "moments"])
+@pytest.mark.parametrize("n_draws", [T, T - 2])
+@pytest.mark.parametrize("behind", [False, True], ids=["", "behind others"])
+@pytest.mark.parametrize("turned", [False, True], ids=["", "turned"])
+@pytest.mark.parametrize("shape", [(), (N, 3)], ids=str)
+def test_the_same_draws_under_another_name_are_not_merged(keep, n_draws, behind, turned, shape):
+    def kept(draws, **changes):
+        store = Draws(draws) if keep == "draws" else Summaries(keep, MomentSums.of(draws))
+        return DistributionAttribution(store, method="Saliency", **changes)
+
+    draws = normal(T, *shape)
+    one, again = kept(draws, seed=3, sampler="MCDropout()"), kept(draws[:n_draws], seed=3, sampler="MCDropout(p=0.5)")
+    if behind:
+        one = kept(normal(4, *shape, seed=8), seed=8, sampler="MCDropout()").merge(one)
+    if keep == "moments" and (behind or n_draws < T):
+        return  # of other draws too: the sums do not tell
+    with pytest.raises(ValueError, match="both results were drawn from seed=3, and draw for draw they are equal"):
+        again.merge(one) if turned else one.merge(again)
+    other = kept(draws.flip(0) + 1, seed=3, sampler="MCDropout(p=0.5)")
+    assert one.merge(other).n_draws == one.n_draws + T
+    assert one.merge(kept(draws, seed=4, sampler="NoiseGrad()")).n_draws == one.n_draws + T
 
 
 @pytest.mark.parametrize(

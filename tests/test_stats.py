@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from captum_uq import stats
+from captum_uq.stats.moment_sums import MomentSums
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 RTOL = {torch.float16: 4e-3, torch.bfloat16: 3e-2, torch.float32: 2e-5, torch.float64: 1e-10}
@@ -100,6 +101,16 @@ def test_a_large_mean_cancels_nothing(name):
     np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.parametrize("at", [0, 1, -1])
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e7, -1e7])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_mean_loses_no_digits_to_an_outlier_wherever_it_is(at, size, dtype):
+    draws = 1 + 0.1 * normal(1000, 50, dtype=dtype)
+    draws[at] = size
+    expected = draws.double().numpy().astype(np.longdouble).mean(0)
+    np.testing.assert_allclose(stats.expectation(draws).double(), expected, rtol=16 * torch.finfo(dtype).eps)
+
+
 def test_variance_survives_a_large_mean_over_many_draws():
     draws = 1e4 + 0.1 * normal(5000, 3)
     close(stats.variance(draws), draws.double().numpy().var(0, ddof=1), 1e-4)
@@ -168,10 +179,30 @@ def test_the_gradient_of_a_statistic_is_its_derivative_and_so_is_the_second(name
     assert torch.autograd.gradgradcheck(ours, draws)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, -3.0])
+@pytest.mark.parametrize("name", [name for name in STATISTICS if name not in STEPS])
+def test_where_draws_agree_a_gradient_is_finite_and_that_of_a_spread_0(name, value):
+    ours, _, _, _ = STATISTICS[name]
+    draws = normal(30, 2)
+    draws[:, 0] = value
+    draws.requires_grad_()
+    result = ours(draws)
+    (gradient,) = torch.autograd.grad(result[result.isfinite()].sum(), draws, retain_graph=True)
+    assert gradient.isfinite().all()
+    assert torch.autograd.grad(result.sum(), draws)[0].isfinite().all()
+    assert gradient[:, 1].any()
+    if name in {*SPREADS, "variance of MCRP", "stdev of MCRP", "skewness", "kurtosis"}:
+        assert not gradient[:, 0].any()
+    alone = draws.detach()[:, 1:].requires_grad_()
+    torch.testing.assert_close(gradient[:, 1:], torch.autograd.grad(ours(alone).sum(), alone)[0], rtol=1e-5, atol=1e-5)
+
+
 @every_statistic
 def test_a_statistic_is_the_same_with_and_without_a_graph(name):
     ours, _, _, _ = STATISTICS[name]
-    draws = (0.5 + normal(20, 4)).requires_grad_()
+    draws = 0.5 + normal(20, 4)
+    draws[:, 0], draws[:, 1] = 0, 2
+    draws.requires_grad_()
     with torch.no_grad():
         assert torch.equal(ours(draws), ours(draws.detach()))
     assert torch.equal(ours(draws), ours(draws.detach()))
@@ -266,6 +297,20 @@ def test_one_infinite_draw_makes_the_mean_infinite_and_the_median_not(at, value)
     assert stats.median(draws).isfinite().all()
     assert stats.percentile(draws, 50 + 50 * np.sign(value))[0] == value
     assert stats.variance(draws)[0].isnan()
+
+
+@pytest.mark.parametrize("at", [0, 1, 5])
+@pytest.mark.parametrize("k", [1, 2, 3])
+@every_dtype
+def test_infinite_draws_make_a_raw_moment_what_numpy_says(k, at, dtype):
+    draws = normal(21, 5, dtype=dtype)
+    for column, value in enumerate((torch.inf, -torch.inf, torch.nan)):
+        draws[at, column] = value
+    draws[[at, at - 1], 3] = torch.tensor([torch.inf, -torch.inf], dtype=dtype)
+    with np.errstate(invalid="ignore"):
+        expected = (draws.double().numpy() ** k).mean(0)
+    for found in (stats.moment(draws, k, central=False), MomentSums.of(draws).moment(k, central=False)):
+        np.testing.assert_allclose(found.double(), expected, rtol=RTOL[dtype], atol=RTOL[dtype])
 
 
 @every_dtype

@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "_trees": 0,
     "_tensors": 0,
+    "_caches": 0,
     "_layout": 0,
     "_rng": 0,
     "_captum": 0,

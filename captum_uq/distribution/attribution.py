@@ -149,16 +149,18 @@ class DistributionAttribution(MovableDistribution):
 
         Args:
             other: More draws of the same method, target and shape, from another seed or another sampler. Two
-                runs of an ensemble hold the same members whatever their seeds: do not merge those.
+                runs of an ensemble hold the same members whatever their seeds: do not merge those. Give another
+                sampler another seed too: at one seed some share their random numbers (`NoiseGrad` and
+                `VariationalDropout`, `MCDropout` at two rates), and their draws are not independent.
 
         Returns:
             A distribution over ``self``'s draws and then ``other``'s, its own values summarized anew.
 
         Raises:
             TypeError: If ``other`` is not a distribution.
-            ValueError: If shape, method or target differ, or both were drawn by the same sampler from the same
-                seed: then they are the same networks, and counting them twice hides spread. If the two keep
-                different things of their draws, or percentiles, which cannot be merged.
+            ValueError: If shape, method or target differ, or both were drawn from the same seed, by samplers that
+                read alike or to draws that are equal: then they are the same networks, and counting them twice hides
+                spread. If the two keep different things of their draws, or percentiles, which cannot be merged.
 
         Example:
             >>> import torch

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_uq.distribution.checks import checked_draws, plain
 from captum_uq.distribution.record import Record, Target
-from captum_uq.distribution.stores import Draws
+from captum_uq.distribution.stores import Draws, Store, Summaries
 
 
 def map_record(record: Record, fn: Callable[[Tensor], Tensor]) -> Record:
@@ -66,8 +66,8 @@ def merge_records(one: Record, other: Record) -> Record:
         A record over all draws; predictions are kept where both have them.
 
     Raises:
-        ValueError: If shape, method, target or what is kept differ, or a sampler and a seed occur in both; or it is
-            percentiles that are kept.
+        ValueError: If shape, method, target or what is kept differ, or a sampler and a seed occur in both, or a seed
+            and its draws; or it is percentiles that are kept.
     """  # noqa: DOC502 (raised in the two checks)
     _check_same_quantity(one, other)
     _check_new_draws(one, other)
@@ -101,6 +101,24 @@ def _check_new_draws(one: Record, other: Record) -> None:
                 f"both results were drawn by {sampler or 'an unnamed sampler'} from seed={seed}, so they repeat "
                 "the same networks; draw the second one with another seed."
             )
+    shared = {seed for _, seed in one.sources if seed is not None} & {seed for _, seed in other.sources}
+    if shared and one.store.shape.numel() and _repeats(one.store, other.store):
+        raise ValueError(
+            f"both results were drawn from seed={min(shared)}, and draw for draw they are equal: their samplers draw "
+            "the same networks under two names. Draw the second one with another seed."
+        )
+
+
+def _repeats(one: Store, other: Store) -> bool:
+    """Whether the draws of one lie among those of the other, one after another; or all that is kept of them agrees."""
+    if isinstance(one, Summaries) and isinstance(other, Summaries):
+        pairs = ((getattr(one.sums, name), getattr(other.sums, name)) for name in ("low", "high", "mean", "m2"))
+        return one.n_draws == other.n_draws and all(torch.equal(*pair) for pair in pairs)
+    if not isinstance(one, Draws) or not isinstance(other, Draws):
+        return False
+    few, many = sorted((one.draws, other.draws), key=len)
+    starts = (many == few[0]).unsqueeze(-1).flatten(1).all(dim=1).nonzero().flatten().tolist()
+    return any(torch.equal(many[start : start + len(few)], few[: len(many) - start]) for start in starts)
 
 
 def _both_predictions(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.samplers._agreement import Agreement, agreement, are_probabilities, classes_of
+from captum_uq.stats._draws import widest, working
 
 
 class Predictions(torch.Tensor):
@@ -85,7 +86,11 @@ class Predictions(torch.Tensor):
         Raises:
             ValueError: The outputs have no axis of classes.
         """  # noqa: DOC502 -- raised by the check
-        outputs = self._of_a_classifier()
+        return self._probabilities().to(self.dtype)
+
+    def _probabilities(self) -> Tensor:
+        """`probabilities` in float32 or better: in half precision differences of entropies are mere rounding."""
+        outputs = working(self._of_a_classifier())
         if outputs.shape[-1] == 1:
             positive = outputs if self.of_probabilities else outputs.sigmoid()
             return torch.cat([1 - positive, positive], dim=-1)
@@ -93,11 +98,11 @@ class Predictions(torch.Tensor):
 
     def predictive(self) -> Tensor:
         """Posterior predictive probabilities, ``1/T sum_t p_t``, ``(N, C)``."""
-        return self.probabilities().mean(0)
+        return self._probabilities().mean(0).to(self.dtype)
 
     def entropy(self) -> Tensor:
         """Entropy of the predictive mean, ``H[1/T sum_t p_t]``: the total uncertainty, ``(N,)``."""
-        return _entropy(self.predictive())
+        return _entropy(self._probabilities().mean(0)).to(self.dtype)
 
     def mutual_information(self) -> Tensor:
         """``H[1/T sum_t p_t] - 1/T sum_t H[p_t]``: what the draws do not agree on (BALD), ``(N,)``.
@@ -105,7 +110,9 @@ class Predictions(torch.Tensor):
         References:
             Houlsby et al., Bayesian Active Learning for Classification and Preference Learning, 2011, eq. 1.
         """
-        return (self.entropy() - _entropy(self.probabilities()).mean(0)).clamp_min(0)
+        probabilities = self._probabilities()
+        information = _entropy(probabilities.mean(0)) - _entropy(probabilities).mean(0)
+        return information.clamp_min(0).to(self.dtype)
 
     def classes(self) -> Tensor:
         """Predicted class of each draw, ``(T, N)``.
@@ -137,7 +144,7 @@ class Predictions(torch.Tensor):
         classes = self.classes()
         own = self.deterministic
         reference = classes.mode(0).values if own is None else classes_of(own, self.of_probabilities)
-        return (classes != reference).to(self.outputs.dtype).mean(0)
+        return widest(classes != reference).mean(0).to(self.dtype)
 
     def agreement(self, labels: Tensor | None = None) -> Agreement:
         """How often draws predict what the network itself predicts, over all examples.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,14 @@ from captum_uq.samplers.base import original
 @contextlib.contextmanager
 def eager(model: nn.Module, method: Attribution) -> Iterator[None]:
     """Run what ``torch.compile`` compiled as it was written: compiled code has its dropout inside its kernels."""
-    forward_func: Any = getattr(method, "forward_func", None)
-    every = [("", forward_func), *model.named_modules()]
-    if original(forward_func) is forward_func and not any(_is_compiled(name, part) for name, part in every):
+    if "torch._dynamo" not in sys.modules:  # which `torch.compile` imports: nothing is compiled
         yield
         return
-    warn(f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.")
-    with torch.compiler.set_stance("force_eager"):
+    forward_func: Any = getattr(method, "forward_func", None)
+    every = [("", forward_func), *model.named_modules()]
+    if original(forward_func) is not forward_func or any(_is_compiled(name, part) for name, part in every):
+        warn(f"{type(model).__name__} is compiled; its draws run in eager mode, through the original module.")
+    with torch.compiler.set_stance("force_eager"):  # a function somewhere in the forward may be compiled too
         yield
 
 

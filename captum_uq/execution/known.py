@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Container, Hashable
+from collections.abc import Container, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -12,54 +12,97 @@ from captum.attr import Attribution
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from captum_uq._trees import tree_map
+from captum_uq._trees import batch_size, leaves, tree_map
 from captum_uq.execution.job import Job
 
 _DEPTH = 4
 """How deep the options of a method, and what a function refers to, are read."""
 
+_WIDTH = 4096
+"""How many values of them are read."""
+
+_FEW = 16
+"""So few numbers of a tensor may be a setting."""
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_NO_SETTINGS = (Tensor, nn.Module, list, tuple, set)
+
 
 def key_of(job: Job) -> Hashable:
-    """Method, sampler and arguments of a call; values of tensors and of targets aside."""
+    """Method, sampler and arguments of a call; values of what has a row for each example, and of targets, aside."""
     call = job.call
     given = {**call.arguments, "target": type(call.argument("target"))}
-    arguments = str(tree_map(lambda leaf: (leaf.shape, leaf.dtype, leaf.device), given))
-    parts = set(job.model.modules()) if job.model is not None else set()
-    forward = told(call.method.forward_func, parts)
+    arguments = tree_map(lambda leaf: (leaf.shape, leaf.dtype, str(leaf.device)), given)
+    modules = dict(job.model.named_modules()) if job.model is not None else {}
+    tell = Teller(set(modules.values()))
+    options = tuple((name, tell(value)) for name, value in vars(call.method).items() if name != "forward_func")
+    numbers = _numbers(call.argument("additional_forward_args"), call.forward_arguments)
+    settings = tuple((name, key, tell(value)) for name, part in modules.items() for key, value in _settings(part))
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
     autocast = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"))
-    options = tuple((name, told(value, parts)) for name, value in vars(call.method).items() if name != "forward_func")
-    return type(call.method), options, forward, job.sampler, arguments, job.predicts, modes, autocast
+    parts = (options, tell(call.method.forward_func), str(arguments), tell(arguments), numbers, settings)
+    return type(call.method), parts, job.sampler, job.predicts, modes, autocast
 
 
-def told(value: Any, parts: Container[Any], depth: int = _DEPTH) -> Hashable:
-    """What tells a value from others, as far as it can be said in few words.
+def _settings(module: nn.Module) -> Iterable[tuple[str, Any]]:
+    """Dicts and objects that a module has of its own; `fingerprint` tells its numbers and words, and a list grows."""
+    own = ((name, value) for name, value in vars(module).items() if name not in _OF_EVERY_MODULE and name[0] != "_")
+    return ((name, value) for name, value in own if not isinstance(value, _NO_SETTINGS) and not callable(value))
+
+
+def _numbers(tree: Any, arguments: Any) -> tuple[str, ...]:
+    """Those of the small tensors that are no rows."""
+    rows = batch_size(leaves(arguments))
+    return tuple(_told_tensor(leaf) for leaf in leaves(tree) if leaf.shape[:1] != (rows,))
+
+
+def _told_tensor(tensor: Tensor) -> str:
+    return str(tensor.tolist()) if tensor.numel() <= _FEW else ""
+
+
+class Teller:
+    """What tells values from others, as far as it can be said in few words.
 
     Args:
-        value: An option of a method, a forward function, or what it refers to.
         parts: The modules of the network.
-        depth: How much further to look.
-
-    Returns:
-        Numbers and words as they are, modules of the network by identity, functions by their code and what they refer
-        to; of all else, such as the linear models that Lime makes, the type.
     """
-    if isinstance(value, (str, int, float, type(None))):
-        return value
-    if isinstance(value, Tensor):
-        return type(value), value.shape, value.dtype
-    if isinstance(value, nn.Module):
-        return type(value), id(value) if value in parts else None
-    kind = value.__code__ if isinstance(value, types.FunctionType) else type(value)
-    return kind, tuple(told(item, parts, depth - 1) for item in (_items(value) if depth else ()))
+
+    def __init__(self, parts: Container[Any]) -> None:
+        self._parts, self._left = parts, _WIDTH
+
+    def __call__(self, value: Any, depth: int = _DEPTH) -> Hashable:
+        """What tells one value.
+
+        Args:
+            value: An argument, an option of a method, a forward function, or what it refers to.
+            depth: How much further to look.
+
+        Returns:
+            Numbers and words as they are, also those of small tensors; modules of the network by identity, functions
+            by their code and what they refer to, objects by their attributes.
+        """
+        if isinstance(value, (str, int, float, type(None), type)):
+            return value
+        if isinstance(value, Tensor):
+            return type(value), value.shape, value.dtype, _told_tensor(value)
+        if isinstance(value, nn.Module):
+            return type(value), id(value) if value in self._parts else None
+        kind = value.__code__ if isinstance(value, types.FunctionType) else type(value)
+        told = []
+        for item in _items(value) if depth else ():
+            self._left -= 1
+            if self._left < 0:
+                break
+            told.append(self(item, depth - 1))
+        return kind, tuple(told)
 
 
-def _items(value: Any) -> tuple[Any, ...]:
+def _items(value: Any) -> Iterable[Any]:
     """What a value is made of."""
     if isinstance(value, Attribution):
-        return tuple(item for name, item in vars(value).items() if name != "forward_func")
+        return (item for name, item in vars(value).items() if name != "forward_func")
     if isinstance(value, (list, tuple, set)):
-        return tuple(item for item in value if not isinstance(item, RemovableHandle))  # Captum collects them
+        return (item for item in value if not isinstance(item, RemovableHandle))  # Captum collects them
     if isinstance(value, dict):
         return (*value.keys(), *value.values())
     if isinstance(value, functools.partial):
@@ -67,9 +110,17 @@ def _items(value: Any) -> tuple[Any, ...]:
     if isinstance(value, types.MethodType):
         return value.__func__, value.__self__
     if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or () if not _is_empty(cell)]
-        return (*cells, value.__defaults__, value.__kwdefaults__)
-    return ()
+        return _referred(value)
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return () if isinstance(value, types.ModuleType) else vars(value).values() if hasattr(value, "__dict__") else ()
+
+
+def _referred(function: types.FunctionType) -> Iterable[Any]:
+    """What a function has from outside: variables around it, those of its file that it names, its defaults."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+    named = [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+    return (*cells, *named, function.__defaults__, function.__kwdefaults__)
 
 
 def _is_empty(cell: types.CellType) -> bool:

@@ -28,6 +28,9 @@ from captum_uq.samplers.base import Checked, DrawError, original
 AUTO = "auto"
 ROADS = (AUTO, LOOP, FOLD, PREFIX)
 
+_REMEMBERED = 256
+"""So many checks of one network are remembered, the last ones."""
+
 _FEW = 8
 """So few draws are no reason to check a faster road."""
 
@@ -72,6 +75,8 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
             choice = _laid_out(job, reason) if reason else _choose(job, how, n_draws, execution)
         if choice.holds:
             known[key] = known[execution, reason, key_of(job)] = state, choice  # some methods keep what a call makes
+            while len(known) > _REMEMBERED:
+                del known[next(iter(known))]
     job.checked = choice.checked
     return choice.execution(n_draws, draws_per_eval)
 

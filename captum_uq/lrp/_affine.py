@@ -97,6 +97,8 @@ class Affine:
         return weight, own_tensor(self.module, "bias", self.order)
 
     def _run(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        weight = weight.to(inputs.dtype)  # of a forward under autocast, which is over
+        bias = None if bias is None else bias.to(inputs.dtype)
         if isinstance(self.module, TRANSPOSED):
             return self._transposed(self.module, inputs, weight, bias)
         if isinstance(self.module, CONVOLUTIONS):

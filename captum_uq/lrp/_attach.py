@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from torch import nn
 
 from captum_uq._captum import PropagationRule
 
-_LEFT_BEHIND = ("rule", "activations", "_lrp_rule", "_lrp_name")
+_LEFT_BEHIND = ("rule", "activations", "_lrp_rule", "_lrp_name", "_lrp_kwargs")
 
 
 class _Ruled:
@@ -31,6 +32,11 @@ class _Ruled:
     @rule.deleter
     def rule(self) -> None:
         """Captum's way of ending a call; the composite's context ends the rule."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Captum's hooks do not see what is given by name."""
+        vars(self)["_lrp_kwargs"] = kwargs
+        return super().__call__(*args, **kwargs)  # type: ignore[misc]  # of the module
 
     def __delattr__(self, name: str) -> None:
         """Not an ``activation`` inside the module, which Captum takes for something of its own (0.9, LRP)."""

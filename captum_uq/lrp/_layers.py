@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from captum_uq._captum import Addition_Module
 from captum_uq.lrp._affine import AFFINE
 from captum_uq.lrp.batchnorm import BATCH_NORMS
+from captum_uq.lrp.passing import MOVING, STAYING
 from captum_uq.lrp.pooling import ADAPTIVE_MAX_POOLS, MAX_POOLS
 
 LINEAR, CONVOLUTION = "linear", "convolution"
@@ -22,12 +23,6 @@ _AVERAGE_POOLS = (
     *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
 )
-_PASSING = (
-    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
-    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout),
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish),
-    *(nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.LogSigmoid),
-)
 _BY_TYPE: dict[tuple[type[nn.Module], ...], str] = {
     (nn.Linear,): LINEAR,
     AFFINE[1:]: CONVOLUTION,
@@ -35,9 +30,10 @@ _BY_TYPE: dict[tuple[type[nn.Module], ...], str] = {
     (*MAX_POOLS, *ADAPTIVE_MAX_POOLS): MAX_POOL,
     BATCH_NORMS: BATCH_NORM,
     (Addition_Module,): ADDITION,
-    _PASSING: PASS,
+    (*STAYING, *MOVING): PASS,
 }
 _BY_NAME = {
+    "timm.layers.norm_act.BatchNormAct2d": BATCH_NORM,
     "torchvision.ops.stochastic_depth.StochasticDepth": PASS,
     "torchvision.ops.misc.SqueezeExcitation": PASS,
     "timm.layers.drop.DropPath": PASS,
@@ -46,9 +42,11 @@ _BY_NAME = {
     "timm.layers.squeeze_excite.EffectiveSEModule": PASS,
     "timm.models._efficientnet_blocks.SqueezeExcite": PASS,
 }
-"""Types of libraries that we do not import. A gate (squeeze and excitation) multiplies each channel by a number taken
-for constant: relevance goes to the signal and none to the gate (Arras et al., Explaining recurrent neural network
-predictions in sentiment analysis, 2017, "signal-take-all")."""
+"""Types of libraries that we do not import, each one layer with what is inside it.
+
+A gate (squeeze and excitation) multiplies each channel by a number taken for constant: relevance goes to the signal and
+none to the gate (Arras et al., Explaining recurrent neural network predictions in sentiment analysis, 2017,
+"signal-take-all")."""
 
 _OF_NO_LAYER = (nn.Module.forward, nn.Sequential.forward)
 """Forwards of a container that nothing is in: there is none (a ModuleList, a ParameterDict), or it is the identity."""

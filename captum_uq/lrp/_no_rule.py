@@ -19,6 +19,7 @@ class NoRule(ObserveRule):
     """
 
     def __init__(self, error: str) -> None:
+        super().__init__()
         self._error = error
 
     def forward_pre_hook_activations(self, module: nn.Module, inputs: Any) -> Any:

@@ -7,7 +7,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,8 @@ from torch import Tensor, nn
 from captum_uq._captum import PropagationRule
 from captum_uq._tensors import times_written
 from captum_uq.lrp._affine import affine_of
+from captum_uq.lrp._producer import Producer
 from captum_uq.lrp._step import Step, differentiable, propagated
-
-_PRODUCER = "_captum_uq_lrp_producer"
-
-
-class Producer(NamedTuple):
-    """Which use of a layer a tensor came out of; BatchNorm asks for it."""
-
-    rule: LayerRule
-    step: Step
-    inputs: tuple[Tensor, ...]
-    version: int | None
 
 
 @dataclass
@@ -137,7 +127,7 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
 
     def step(self, module: nn.Module, leaves: tuple[Tensor, ...], output: Tensor) -> Step:
         """One use of a layer."""
-        function = functools.partial(_plain_forward, module)
+        function = functools.partial(_plain_forward, module, _given_by_name(module))
         affine = affine_of(module, output)
         known = affine is not None and affine.written_by_torch
         return Step(_name(module), leaves, output, affine if affine and known else function, module, affine)
@@ -156,7 +146,7 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
         value = step.result() if value is None else value
         output = propagated(self.answer(step), value, inputs)
         if step.affine is not None:
-            setattr(output, _PRODUCER, Producer(self, step, inputs, times_written(output)))
+            Producer(self, step, inputs).mark(output)
         return output
 
     def answer(self, step: Step) -> Callable[[Tensor], tuple[Tensor, ...]]:
@@ -166,17 +156,21 @@ class LayerRule(PropagationRule):  # type: ignore[misc]  # Captum is not typed f
             relevances = self.relevance(step, relevance)
             single = relevances[0] if len(relevances) == 1 else relevances
             if self.keeps_relevance:
-                self.relevance_output[relevance.device] = relevance
-                self.relevance_input[relevance.device] = single
+                add_relevance(self.relevance_output, relevance)
+                add_relevance(self.relevance_input, single)
             return relevances
 
         return propagate
 
 
-def producer_of(tensor: Tensor) -> Producer | None:
-    """The use of a linear layer whose output a tensor is, unchanged since; None where it is none."""
-    producer: Producer | None = getattr(tensor, _PRODUCER, None)
-    return producer if producer is not None and times_written(tensor) == producer.version else None
+def add_relevance(known: dict[torch.device, Any], relevance: Tensor | tuple[Tensor, ...]) -> None:
+    """Relevance beside that which came before: an output may go on by several ways, a BatchNorm and past it."""
+    parts = relevance if isinstance(relevance, tuple) else (relevance,)
+    device = parts[0].device
+    if device in known:
+        before = known[device] if isinstance(relevance, tuple) else (known[device],)
+        parts = tuple(old + new for old, new in zip(before, parts, strict=True))
+    known[device] = parts if isinstance(relevance, tuple) else parts[0]
 
 
 def propagate_gradient(
@@ -213,10 +207,12 @@ def _check(rule: LayerRule, module: nn.Module, inputs: Any, outputs: Any) -> Non
     Raises:
         TypeError: It takes or gives something else than tensors.
     """
-    if not isinstance(outputs, Tensor) or not _are_tensors(inputs):
+    by_name = [name for name, x in _given_by_name(module).items() if isinstance(x, Tensor) and x.requires_grad]
+    if by_name or not isinstance(outputs, Tensor) or not _are_tensors(inputs):
+        took = [type(x).__name__ for x in inputs] + [f"{name}=" for name in by_name]
         raise TypeError(
             f"{rule!r} passes relevance from one output tensor to input tensors given by position, but "
-            f"{_name(module)} took {[type(x).__name__ for x in inputs]} and gave {type(outputs).__name__}. "
+            f"{_name(module)} took {took} and gave {type(outputs).__name__}. "
             "Call it with tensors by position (no return_indices=True), or give the module around it a rule."
         )
 
@@ -225,9 +221,15 @@ def _are_tensors(inputs: tuple[Any, ...]) -> bool:
     return bool(inputs) and all(isinstance(x, Tensor) for x in inputs)
 
 
-def _plain_forward(module: nn.Module, *inputs: Tensor) -> Tensor:
+def _given_by_name(module: nn.Module) -> dict[str, Any]:
+    """Keyword arguments of the use of a layer that is under way, where its rule was attached."""
+    given: dict[str, Any] = vars(module).get("_lrp_kwargs", {})
+    return given
+
+
+def _plain_forward(module: nn.Module, kwargs: dict[str, Any], *inputs: Tensor) -> Tensor:
     """The forward of a layer without its hooks."""
-    return type(module).forward(module, *inputs)  # type: ignore[no-any-return]
+    return type(module).forward(module, *inputs, **kwargs)  # type: ignore[no-any-return]
 
 
 def _name(module: nn.Module) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq.lrp._affine import order_of, own_tensor
+from captum_uq.lrp._producer import Producer, producer_of
 from captum_uq.lrp._step import Step
-from captum_uq.lrp.base import Producer, producer_of
 from captum_uq.lrp.passing import PassRule
 from captum_uq.lrp.rules import EpsilonRule
 from captum_uq.samplers._order import Order
@@ -46,7 +46,8 @@ class BatchNormRule(PassRule):
         if producer is None or folded is None:
             return super().connect(step, inputs, value)
         output = producer.rule.connect(folded, producer.inputs, step.result())
-        output.register_hook(self._record)
+        for keep in (self._record, *producer.seen_by):
+            output.register_hook(keep)
         return output
 
     def _record(self, relevance: Tensor) -> None:
@@ -59,11 +60,11 @@ class BatchNormRule(PassRule):
 
 def _folded(producer: Producer, dims: int, scale: Tensor, shift: Tensor, order: Order | None) -> Step | None:
     """The layer before, whose output has so many dimensions, and the normalisation as one; None where no rule can."""
-    rule, before, _, _ = producer
+    before = producer.step
     assert before.affine is not None  # only such steps leave a producer
     if before.affine.has_channels_second(dims) and before.known_weight:
         return before.folded(before.affine.scaled(scale, shift, order))
-    if isinstance(rule, EpsilonRule):
+    if isinstance(producer.rule, EpsilonRule):
         return before.followed(lambda z: _normalised(z, scale, shift, order))
     return None
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from captum_uq._captum import PropagationRule
+from captum_uq._model_state import preserved_gradients
 from captum_uq.lrp._attach import attach, own_rule
 from captum_uq.lrp._layers import (
     ADDITION,
@@ -174,6 +175,7 @@ class Composite(ABC):
                 where = f"{original_type(module).__name__} {name!r}" if name else original_type(module).__name__
                 undo.callback(functions.watch(module, where, id(module) in ruled))
             undo.callback(around_forward(model, functions.around))
+            undo.enter_context(_constants(list(model.parameters())))
             yield mapping
 
     def _max_pool_rule(self) -> LayerRule:
@@ -185,16 +187,18 @@ class Composite(ABC):
             return own_rule(module)
         by_name = [r for key, r in self.rules.items() if isinstance(key, str) and fnmatch.fnmatchcase(name, key)]
         by_type = [r for key, r in self.rules.items() if isinstance(key, type) and isinstance(module, key)]
-        return next((copy.copy(rule) for rule in (*by_name, *by_type)), None)
+        return next(iter((*by_name, *by_type)), None)
 
     def _rule_of(self, layer: Layer) -> PropagationRule:
-        return (
+        """The rule of one layer, its own: what it leaves behind for Captum's LayerLRP is this layer's."""
+        return copy.copy(
             self._given(layer.name, layer.module)
             or self.rule(layer)
             or NoRule(
                 f"{type(self).__name__} has no rule for {layer}. Give it one by name or by type, "
                 f"rules={{{layer.name!r}: ...}}: PassRule() if it acts on each element by itself, EpsilonRule() if it "
-                "is linear in its inputs. A softmax at the end is best left out: explain the logits."
+                "is linear in all its inputs together, not in each for itself. A softmax at the end is best left out: "
+                "explain the logits."
             )
         )
 
@@ -209,3 +213,12 @@ class Composite(ABC):
 
     def _options(self) -> list[str]:
         return [f"max_pool={self.max_pool!r}"] if self.max_pool != "winner" else []
+
+
+@contextlib.contextmanager
+def _constants(parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Parameters, and what a forward makes of them, depend on no input: relevance passes through what does."""
+    with preserved_gradients(parameters):
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+        yield

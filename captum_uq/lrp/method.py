@@ -8,14 +8,17 @@ from typing import Any
 
 from captum import attr
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from captum_uq._captum import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS, PropagationRule, log_usage
+from captum_uq._trees import leaves
 from captum_uq.lrp._attach import attach
 from captum_uq.lrp._layers import Layer, find_layers
 from captum_uq.lrp._observe import ObserveRule
 from captum_uq.lrp._one_forward import OneForward
 from captum_uq.lrp.base import uses_of
 from captum_uq.lrp.composites import Composite
+from captum_uq.lrp.passing import PassRule
 from captum_uq.lrp.presets import EpsilonComposite
 
 _STATE = ("rule", "activations")
@@ -60,9 +63,11 @@ class LRP(OneForward, attr.LRP):  # type: ignore[misc]  # Captum is not typed fo
         """As `captum.attr.LRP.attribute`; relevance sums to the output, shape ``(N, *F)``.
 
         Raises:
-            TypeError: A layer has no rule.
+            TypeError: A layer has no rule, or an input is not of a floating dtype.
+            ValueError: A lazy module has no weights yet.
             NotImplementedError: The network calls a function on activations that has no rule.
         """  # noqa: DOC502
+        _check_floating(inputs)
         with _ruled(self.model, self.composite):
             return super().attribute(inputs, target, additional_forward_args, return_convergence_delta, verbose)
 
@@ -103,10 +108,11 @@ class LayerLRP(OneForward, attr.LayerLRP):  # type: ignore[misc]  # Captum is no
         """As `captum.attr.LayerLRP.attribute`: relevance of the layer's output, in its shape, or of its input.
 
         Raises:
-            TypeError: A layer has no rule.
-            ValueError: The layer is used several times, or no relevance reaches it.
+            TypeError: A layer has no rule, or an input is not of a floating dtype.
+            ValueError: The layer is used several times, no relevance reaches it, or a lazy module has no weights yet.
             NotImplementedError: The network calls a function on activations that has no rule.
         """  # noqa: DOC502
+        _check_floating(inputs)
         asked = list(self.layer) if isinstance(self.layer, (list, tuple)) else [self.layer]
         with _ruled(self.model, self.composite, asked):
             return super().attribute(
@@ -150,6 +156,7 @@ class _CaptumDefaults(EpsilonComposite):
 @contextlib.contextmanager
 def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module] | None = None) -> Iterator[None]:
     """The network with all its rules; afterwards its own rules are back, which Captum deletes."""
+    _check_has_weights(model)
     before = [(module, {k: vars(module)[k] for k in _STATE if k in vars(module)}) for module in model.modules()]
     names = {id(module): name for name, module in model.named_modules()}
     try:
@@ -157,29 +164,20 @@ def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module]
             if composite is not None:
                 mapping = undo.enter_context(composite.context(model))
                 for rule in mapping.values() if asked is None else ():
-                    undo.enter_context(_forgetful(rule))
+                    vars(rule)["keeps_relevance"] = False  # of a large network that would be all activations once more
             else:
                 for layer, rule in _CaptumDefaults().missing(model):
                     undo.callback(attach(layer.module, layer.name, rule))
             for module in asked or []:
                 if _is_passed_over(module):
-                    undo.callback(attach(module, names.get(id(module), ""), ObserveRule(), whole=False))
+                    rule = PassRule() if type(module) in SUPPORTED_NON_LINEAR_LAYERS else ObserveRule()
+                    undo.callback(attach(module, names.get(id(module), ""), rule, whole=False))
             yield
     finally:
         for module, state in before:
             for key in _STATE:
                 vars(module).pop(key, None)
             vars(module).update(state)
-
-
-@contextlib.contextmanager
-def _forgetful(rule: PropagationRule) -> Iterator[None]:
-    """A rule that leaves no relevance behind: of a large network that would be all its activations once more."""
-    vars(rule)["keeps_relevance"] = False
-    try:
-        yield
-    finally:
-        vars(rule).pop("keeps_relevance", None)
 
 
 def _is_passed_over(module: nn.Module) -> bool:
@@ -208,3 +206,29 @@ def _check_composite(composite: Any) -> Composite | None:
             "For one layer's rule set layer.rule, or give a composite rules={name: rule}."
         )
     return composite
+
+
+def _check_floating(inputs: Any) -> None:
+    """Refuse inputs to which no gradient, and no relevance, can go.
+
+    Raises:
+        TypeError: There is one.
+    """
+    kinds = [x.dtype for x in leaves(inputs) if not x.is_floating_point()]
+    if kinds:
+        raise TypeError(
+            f"LRP passes relevance back to its inputs, which are numbers of a floating dtype; got {kinds[0]}. Of token "
+            "ids explain the embedding: captum.attr.configure_interpretable_embedding_layer(model, name) makes it the "
+            "network's input. Give what is not explained as additional_forward_args."
+        )
+
+
+def _check_has_weights(model: nn.Module) -> None:
+    """Refuse lazy modules that have not run.
+
+    Raises:
+        ValueError: There is one.
+    """
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ValueError(f"LRP passes relevance through weights, and {lazy[0]} has none yet. Run the network once.")

@@ -12,6 +12,7 @@ without it ``score="softmax"`` is the softmax of the mean logits.
     >>> import torch
     >>> from captum.attr import IntegratedGradients
     >>> from captum_uq import MCDropout, StochasticAttribution
+    >>> _ = torch.manual_seed(0)
     >>> layers = torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Linear(8, 2)
     >>> model, inputs = torch.nn.Sequential(*layers).eval(), torch.ones(4, 3)
     >>> uq = StochasticAttribution(IntegratedGradients(model), MCDropout())

@@ -61,7 +61,7 @@ def find_features(
     Args:
         inputs: Tensors of shape ``(N, *F)``.
         attributions: One for each input, of its shape or with 1 where elements flip together, as ``(N, 1, H, W)``.
-        feature_mask: Ids of the groups, broadcastable to the attributions; ids are shared over the tuple.
+        feature_mask: Ids of the groups, broadcastable to the inputs; ids are shared over the tuple.
         group_relevance: ``"mean"`` or ``"sum"`` of the relevance in a group.
 
     Returns:
@@ -78,7 +78,7 @@ def find_features(
         relevance = torch.cat(flat, dim=1) if len(flat) > 1 else flat[0]
         shapes = tuple(tuple(m.shape[1:]) for m in maps)
         return Features(relevance, None, shapes, None)
-    return _group(maps, as_tuple(feature_mask, "feature_mask"), group_relevance)
+    return _group(inputs, maps, as_tuple(feature_mask, "feature_mask"), group_relevance)
 
 
 def _real(attribution: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def _check_attributions(inputs: tuple[Tensor, ...], attributions: tuple[Tensor, 
             )
 
 
-def _group(maps: list[Tensor], masks: tuple[Tensor, ...], group_relevance: str) -> Features:
+def _group(inputs: tuple[Tensor, ...], maps: list[Tensor], masks: tuple[Tensor, ...], group_relevance: str) -> Features:
     """Pool relevance over the groups of a mask; ids are made consecutive over all inputs together.
 
     Raises:
@@ -114,7 +114,9 @@ def _group(maps: list[Tensor], masks: tuple[Tensor, ...], group_relevance: str) 
             f"feature_mask must hold one tensor for each input, got {len(masks)} for {len(maps)} inputs. "
             "Give every input a mask; equal ids in two masks make one group."
         )
-    shapes = [_group_shape(m, mask) for m, mask in zip(maps, masks, strict=True)]
+    for x, mask in zip(inputs, masks, strict=True):
+        _check_mask(x, mask)
+    shapes = [torch.broadcast_shapes(m.shape, mask.shape) for m, mask in zip(maps, masks, strict=True)]
     unique, inverse = torch.unique(
         torch.cat([mask.reshape(-1).to(maps[0].device) for mask in masks]), return_inverse=True
     )
@@ -131,25 +133,25 @@ def _group(maps: list[Tensor], masks: tuple[Tensor, ...], group_relevance: str) 
     return Features(pooled, None if bool(present.all()) else present, tuple(tuple(s[1:]) for s in shapes), ids)
 
 
-def _group_shape(attribution: Tensor, mask: Tensor) -> tuple[int, ...]:
-    """Shape ``(N, *S)`` over which a mask and a map lie on each other.
+def _check_mask(inputs: Tensor, mask: Tensor) -> None:
+    """Refuse a mask that does not lie on the inputs in one way only.
 
     Raises:
         TypeError: A mask of floats or bools.
-        ValueError: A mask that does not broadcast with the map.
+        ValueError: A mask that does not broadcast with the inputs, or whose first dimension may be the batch or not.
     """
     if mask.is_floating_point() or mask.is_complex() or mask.dtype == torch.bool:
         raise TypeError(
             f"feature_mask must hold integer ids of groups, got {mask.dtype}. Convert it with .long(); for a "
             "boolean mask this gives two groups."
         )
-    try:
-        shape = tuple(torch.broadcast_shapes(attribution.shape, mask.shape))
-    except RuntimeError:
-        shape = ()
-    if len(shape) != attribution.ndim or shape[0] != attribution.shape[0]:
+    missing, n_examples = inputs.ndim - mask.ndim, len(inputs)
+    fits = missing >= 0 and all(m in {1, x} for m, x in zip(mask.shape, inputs.shape[missing:], strict=True))
+    # (N, H, W) or (C, H, W): with as many examples as channels nothing tells which
+    ambiguous = missing == 1 and mask.ndim > 1 and mask.shape[0] == n_examples > 1
+    if not fits or ambiguous:
         raise ValueError(
-            f"feature_mask must broadcast with the attributions, got {tuple(mask.shape)} for "
-            f"{tuple(attribution.shape)}. Use the inputs' shape, with 1 first where all examples share the groups."
+            f"feature_mask must broadcast with the inputs, and in one way only, got {tuple(mask.shape)} for inputs of "
+            f"{tuple(inputs.shape)}. Give it as many dimensions: 1 first where all examples share the groups, "
+            ".unsqueeze(1) where channels do."
         )
-    return shape

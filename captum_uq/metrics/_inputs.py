@@ -106,7 +106,7 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
     Raises:
         ValueError: ``value`` is none of ``choices``.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {sorted(choices)}, got {value!r}. Choose one of these.")
 
 

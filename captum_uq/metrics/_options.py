@@ -1,6 +1,7 @@
 """Types and checks of the arguments that pixel flipping, insertion and deletion share."""
 
 from collections.abc import Mapping
+from numbers import Real
 from typing import Literal
 
 from torch import Tensor, nn
@@ -72,8 +73,10 @@ def check_options(
         check_choice("score", score, SCORES)
     for name, count in counts.items():
         check_count(name, count, least=0 if name == "seed" else 1)
-    if not isinstance(max_fraction, (int, float)) or not 0 < max_fraction <= 1:
-        raise ValueError(f"max_fraction must be above 0 and at most 1, got {max_fraction!r}. Pass a share such as 0.3.")
+    if not isinstance(max_fraction, Real) or not 0 < max_fraction <= 1:
+        raise ValueError(
+            f"max_fraction must be above 0 and at most 1, got {max_fraction!r}. Pass a plain number such as 0.3."
+        )
 
 
 def warn_of_live_layers(forward_func: object) -> None:

@@ -21,7 +21,7 @@ class Ranking:
             last.
         tie_fraction: Share of an example's features whose relevance another feature has too, shape ``(N,)``: 0
             where all differ, 1 where the map says nothing.
-        unranked: Which examples have NaN among their relevance, shape ``(N,)``, bool.
+        unranked: Which examples have NaN among their relevance, which only a random order bears, shape ``(N,)``, bool.
     """
 
     places: Tensor
@@ -43,7 +43,7 @@ def rank_features(features: Features, order: str, tie_break: str, nan_policy: st
         The ranking.
 
     Raises:
-        ValueError: NaN among the relevance, and the policy is to raise.
+        ValueError: NaN among the relevance, the order is not random, and the policy is to raise.
 
     Warns:
         UserWarning: An example's map is constant, so that its curve is that of the tie-breaking.
@@ -86,7 +86,8 @@ def _left_open(features: Features, values: Tensor, order: str, nan_policy: str) 
     before, after = values[:, :-1], values[:, 1:]
     if values.shape[1] > 1 and (before > after if order == "morf" else before < after).all():  # no tie and no NaN
         return torch.zeros(len(values), device=values.device), values.new_zeros(len(values), dtype=torch.bool)
-    unranked = _check_nan(features, values, nan_policy)
+    none = values.new_zeros(len(values), dtype=torch.bool)
+    unranked = none if order == "random" else _check_nan(features, values, nan_policy)
     return _tied_fraction(features, values, order), unranked
 
 

@@ -1,6 +1,8 @@
 """Which curves are compared with which, and whether they can be."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import combinations
 
 import torch
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from captum_uq.metrics.curves import PerturbationCurve
 
-__all__ = ["by_name", "differences_of", "facts_of", "pairs_of", "rounding_of"]
+__all__ = ["by_name", "differences_of", "direction_of", "facts_of", "pairs_of", "rounding_of"]
 
 
 def by_name(
@@ -91,14 +93,14 @@ def differences_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]
         pair: The names of a curve and its reference.
 
     Returns:
-        Shape ``(N,)`` or ``(T, N)``, float64, on the CPU.
+        Shape ``(N,)`` or ``(T, N)``, float64, on the CPU; 0 where areas differ by their rounding alone.
 
     Raises:
         ValueError: Curves that cannot be paired, or an area that is not finite.
     """
     curve, reference = (named[name] for name in pair)
     _check_paired(curve, reference, pair)
-    difference = curve.auc.detach().cpu().double() - reference.auc.detach().cpu().double()
+    difference = _area(curve) - _area(reference)
     if not difference.isfinite().all():
         over_draws = ".all(0)" if difference.ndim == 2 else ""
         raise ValueError(
@@ -106,13 +108,48 @@ def differences_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]
             f"Keep the examples that are finite in both: finite = (a.auc - b.auc).isfinite(){over_draws}, then compare "
             "a.select(finite) and b.select(finite)."
         )
-    return difference
+    return difference.where(difference.abs() > rounding_of(named, pair), 0.0)
 
 
-def rounding_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]) -> float:
-    """How far the areas of equal curves may differ by the precision of their scores alone."""
-    curves = [named[name] for name in pair]
-    return max(4 * torch.finfo(each.auc.dtype).eps * float(each.scores.detach().abs().max()) for each in curves)
+def rounding_of(named: Mapping[str, PerturbationCurve], pair: tuple[str, str]) -> Tensor:
+    """How far equal areas may differ by the precision of their numbers alone, for each example, shape ``(N,)``."""
+    return torch.maximum(*(_rounding(named[name]) for name in pair))
+
+
+def _rounding(curve: PerturbationCurve) -> Tensor:
+    """That of the scores, which areas average, and that of the fractions, which adds over steps as a random walk."""
+    dtypes = [t.dtype if t.is_floating_point() else torch.float64 for t in (curve.scores, curve.fractions)]
+    of_score, of_fraction = (torch.finfo(dtype).eps for dtype in dtypes)
+    scores = curve.scores.detach().cpu().double().abs()
+    largest = (scores.amax(0) if scores.ndim == 3 else scores).amax(-1)
+    return largest * (4 * of_score + math.sqrt(scores.shape[-1]) * of_fraction)
+
+
+def _area(curve: PerturbationCurve) -> Tensor:
+    """Summed in float64: areas of 0/1 scores that are equal on paper differ by 1e-8 in float32."""
+    fractions, scores = (t.detach().cpu().double() for t in (curve.fractions, curve.scores))
+    return replace(curve, fractions=fractions, scores=scores).auc
+
+
+def direction_of(named: Mapping[str, PerturbationCurve]) -> str:
+    """Which area is the better; a random order has no side of its own and takes that of the others.
+
+    Args:
+        named: The curves, all of one mode.
+
+    Returns:
+        ``"lower"`` or ``"higher"``.
+
+    Raises:
+        ValueError: Lower is better for some, higher for others.
+    """
+    ranked = {curve.order: curve.direction for curve in named.values() if curve.order != "random"}
+    if len(set(ranked.values())) > 1:
+        raise ValueError(
+            f"compare takes curves of one direction, got {' and '.join(map(repr, ranked))}, of which one is the better "
+            "the lower and one the higher. Compare each with the random order on its own."
+        )
+    return next(iter(ranked.values()), next(iter(named.values())).direction)
 
 
 def _check_paired(curve: PerturbationCurve, reference: PerturbationCurve, pair: tuple[str, str]) -> None:
@@ -130,8 +167,8 @@ def _check_paired(curve: PerturbationCurve, reference: PerturbationCurve, pair: 
     both = {name: (one[name], other[name]) for name in one if one[name] != other[name]}
     if None in both.get("draws", ()):
         del both["draws"]  # one map against those of all draws
-    if "order" in both and curve.direction == reference.direction:
-        del both["order"]  # a random order is what others are compared with
+    if "random" in both.get("order", ()):
+        del both["order"]  # it is what others are compared with, of either order
     if both:
         raise ValueError(
             f"compare pairs curves of the same options: {pair[0]!r} and {pair[1]!r} differ in "

@@ -124,13 +124,14 @@ def _student(parts: list[float], sizes: tuple[int, int]) -> tuple[int, float]:
     return max(freedom, 1), math.sqrt(sum(unbiased))
 
 
-def sign_flip_p_value(differences: Tensor, n_resamples: int, seed: int) -> float:
+def sign_flip_p_value(differences: Tensor, n_resamples: int, seed: int, rounding: float = 0.0) -> float:
     """Two-sided p value of "each difference could as well have the other sign", exact for up to 12 examples.
 
     Args:
         differences: Paired differences, shape ``(N,)``, float64, on the CPU.
         n_resamples: Number of random sign patterns where there are too many to enumerate.
         seed: Of the private generator.
+        rounding: How far the sums of two patterns may differ that are equal on paper, as those of 0/1 scores often are.
 
     Returns:
         In (0, 1]; 1 where all differences are 0.
@@ -140,7 +141,7 @@ def sign_flip_p_value(differences: Tensor, n_resamples: int, seed: int) -> float
         [2] Phipson and Smyth, "Permutation p-values should never be zero", 2010, for the pattern that came.
     """
     n = len(differences)
-    bar = differences.sum().abs() - 1e-12 * differences.abs().sum()
+    bar = differences.sum().abs() - 1e-12 * differences.abs().sum() - rounding
     if n <= _EXACT:
         bits = torch.arange(2**n).unsqueeze(1).bitwise_right_shift(torch.arange(n)) & 1
         return float(((1 - 2 * bits).double() @ differences).abs().ge(bar).double().mean())

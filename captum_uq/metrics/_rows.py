@@ -114,7 +114,7 @@ def score_rows(
             if bar is not None:
                 bar.update(len(examples))
     joined = torch.cat(scores) if len(scores) > 1 else scores[0]
-    return (joined.float() if joined.dtype.itemsize < 4 else joined).view(forward.n_examples, n_points)
+    return joined.view(forward.n_examples, n_points)
 
 
 def _passes(perturbation: Perturbation, n_rows: int, limit: int) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:

@@ -56,11 +56,12 @@ class ScoreReader:
             examples: Which example each row is of, shape ``(R,)``.
 
         Returns:
-            Shape ``(R,)``, floating point.
+            Shape ``(R,)``, floating point, float32 at the least.
 
         Raises:
+            TypeError: Outputs or scores are complex.
             ValueError: The outputs are not one for each row, or do not fit the target or the score.
-        """
+        """  # noqa: DOC502 (one is raised by the helper)
         n_rows = examples.shape[0]
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or outputs.shape[0] != n_rows:
             raise ValueError(
@@ -69,14 +70,14 @@ class ScoreReader:
                 f"{_BATCH if isinstance(outputs, Tensor) else _WRAP}"
             )
         indices = self._indices.index_select(0, examples).to(outputs.device)
-        scores = self._apply(outputs if outputs.is_floating_point() else outputs.float(), indices)
+        scores = self._apply(_as_floats(outputs, "forward_func"), indices)
         if not isinstance(scores, Tensor) or scores.shape not in {(n_rows,), (n_rows, 1)}:
             raise ValueError(
                 f"score must give one number for each row, shape ({n_rows},), got "
                 f"{tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__}. Reduce the other "
                 "dimensions in the score."
             )
-        return scores.reshape(-1)
+        return _as_floats(scores, "score").reshape(-1)
 
     def _apply(self, outputs: Tensor, indices: Tensor) -> Tensor:
         depth = indices.shape[1]
@@ -112,6 +113,17 @@ class ScoreReader:
                     f"target must lie between 0 and {size - 1} for outputs of {tuple(shape)}, got "
                     f"{low if low < 0 else high}. Check that labels count from 0 and belong to this model."
                 )
+
+
+def _as_floats(numbers: Tensor, giver: str) -> Tensor:
+    """Numbers that a score can be made of and an area read from: a softmax in half precision is off by 1e-3.
+
+    Raises:
+        TypeError: Complex numbers.
+    """
+    if numbers.is_complex():
+        raise TypeError(f"{giver} must return real numbers, got {numbers.dtype}. Return their .real or .abs().")
+    return numbers if numbers.is_floating_point() and numbers.dtype.itemsize >= 4 else numbers.float()
 
 
 def _as_indices(target: Target, n_examples: int) -> Tensor:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from captum_uq.metrics._inputs import check_choice, check_count
-from captum_uq.metrics._pairing import by_name, differences_of, pairs_of, rounding_of
+from captum_uq.metrics._pairing import by_name, differences_of, direction_of, pairs_of, rounding_of
 from captum_uq.metrics._resampling import bootstrap, holm, sign_flip_p_value
+from captum_uq.metrics._student import checked_level
 from captum_uq.metrics.curves import PerturbationCurve
 
 __all__ = ["Comparison", "PairedDifference", "compare"]
@@ -28,7 +29,8 @@ class PairedDifference:
         p_value: Of the sign-flip test, two-sided; with draws no smaller than that of the nested bootstrap.
         p_adjusted: The same, corrected for the number of comparisons.
         effect_size: Mean over standard deviation of the paired differences (Cohen's d_z), signed as ``difference``.
-        win_rate: Share of examples on which the curve is the better of the two; a tie counts half.
+        win_rate: Share of examples on which the curve is the better of the two; a tie, areas that differ by their
+            rounding alone, counts half.
         n: Number of examples.
     """
 
@@ -137,9 +139,10 @@ def compare(
     """Compare areas example by example: difference, bootstrap interval, sign-flip p value, effect size, win rate.
 
     Curves of the same examples, fills and steps are paired, which takes the differences between examples out of
-    the comparison. Curves of another mode, score, number of steps or of examples are refused. Of what model, inputs,
-    target, baselines or ``perturb_func``, ``seed`` and ``tie_break`` they are, curves do not know: these are yours to
-    keep equal, as ``summary_curves`` does.
+    the comparison. Curves of another mode, score, number of steps or of examples are refused, and so are those of
+    another order, but for a random one, which pairs with either. Of what model, inputs, target, baselines or
+    ``perturb_func``, ``seed`` and ``tie_break`` they are, curves do not know: these are yours to keep equal, as
+    ``summary_curves`` does. Areas that differ by the rounding of their scores alone differ by 0 here.
 
     For curves of draws, ``(T, N, K + 1)``, the bootstrap is nested, examples outside and draws inside; effect and wins
     are of the means over draws, and the p value is that of their sign flips or of the nested bootstrap, whichever is
@@ -183,16 +186,18 @@ def compare(
     check_choice("correction", correction, ("holm", "none"))
     check_count("n_resamples", n_resamples, least=99)
     check_count("seed", seed, least=0)
+    level = checked_level(level)
     named = by_name(curves, "compare", "curve")
     pairs = pairs_of(named, reference)
     differences = [differences_of(named, pair) for pair in pairs]
+    roundings = [rounding_of(named, pair) for pair in pairs]
     flat = [d.mean(0) if d.ndim == 2 else d for d in differences]
     resampled = [bootstrap(d, level, n_resamples, seed) for d in differences]
-    raw = [sign_flip_p_value(d, n_resamples, seed) for d in flat]
+    raw = [sign_flip_p_value(d, n_resamples, seed, float(r.sum())) for d, r in zip(flat, roundings, strict=True)]
     raw = [max(p, r.p_value) if d.ndim == 2 else p for p, r, d in zip(raw, resampled, differences, strict=True)]
     adjusted = holm(raw) if correction == "holm" else raw
-    direction = next(iter(named.values())).direction
-    sizes = [_size(d, direction, rounding_of(named, pair)) for pair, d in zip(pairs, flat, strict=True)]
+    direction = direction_of(named)
+    sizes = [_size(d, direction, rounding) for d, rounding in zip(flat, roundings, strict=True)]
     tests = zip(resampled, raw, adjusted, strict=True)
     rows = [
         PairedDifference(*pair, float(d.mean()), r.low, r.high, p, p_adjusted, *size, len(d))
@@ -201,10 +206,11 @@ def compare(
     return Comparison(tuple(rows), level, correction, direction)
 
 
-def _size(differences: Tensor, direction: str, rounding: float) -> tuple[float, float]:
-    """Effect size and win rate; 0 / 0 is 0 and x / 0 a signed infinity, where rounding alone is no spread."""
+def _size(differences: Tensor, direction: str, rounding: Tensor) -> tuple[float, float]:
+    """Effect size and win rate; 0 / 0 is 0 and x / 0 a signed infinity, where rounding alone is 0."""
     mean, spread = differences.mean(), differences.std()
-    effect = float(mean / spread) if spread > rounding else float(mean.sign() * torch.inf if mean else 0.0)
-    better = differences < 0 if direction == "lower" else differences > 0
-    wins = better.double().mean() + 0.5 * (differences == 0).double().mean()
-    return effect, float(wins)
+    constant = mean.sign() * torch.inf if mean.abs() > rounding.mean() else torch.zeros(())
+    effect = mean / spread if spread > rounding.max() else constant
+    signs = differences.sign().where(differences.abs() > rounding, 0.0)
+    wins = 0.5 + 0.5 * signs.mean() * (-1 if direction == "lower" else 1)
+    return float(effect), float(wins)

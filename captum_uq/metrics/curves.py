@@ -50,7 +50,10 @@ class PerturbationCurve:
 
     @property
     def direction(self) -> Literal["lower", "higher"]:
-        """Which area is the better: lower for deletion, higher for insertion; the reverse for ``"lerf"``."""
+        """Which area is the better: lower for deletion, higher for insertion; the reverse for ``"lerf"``.
+
+        A random order has the direction of ``"morf"``, but ``compare`` sets it against ``"lerf"`` too.
+        """
         return "lower" if (self.mode == "deletion") != (self.order == "lerf") else "higher"
 
     @property
@@ -94,11 +97,11 @@ class PerturbationCurve:
         half = t_quantile(level, len(self) - 1) * self.sem() if len(self) > 1 else self.sem()
         return self.mean() - half, self.mean() + half
 
-    def select(self, examples: Tensor | Sequence[int]) -> "PerturbationCurve":
+    def select(self, examples: Tensor | Sequence[int] | slice) -> "PerturbationCurve":
         """Keep some examples.
 
         Args:
-            examples: Indices, none included, or a bool mask of shape ``(N,)``.
+            examples: Indices, none included, a slice, or a bool mask of shape ``(N,)``.
 
         Returns:
             Their curves.
@@ -106,7 +109,7 @@ class PerturbationCurve:
         Raises:
             ValueError: Neither, as a mask of draws and examples is, or floats.
         """
-        examples = torch.as_tensor(examples)
+        examples = torch.as_tensor(range(len(self))[examples] if isinstance(examples, slice) else examples)
         if examples.shape == (0,) and examples.dtype != torch.bool:
             examples = examples.long()  # of an empty list torch makes floats
         mask = examples.dtype == torch.bool

@@ -73,12 +73,7 @@ class Constant(Fill):
             TypeError: Neither number nor tensor, or a fraction for integer inputs.
             ValueError: A tensor that does not broadcast with the inputs.
         """  # noqa: DOC502 (one is raised by the helper)
-        if not isinstance(self.value, (Real, Tensor)):
-            raise TypeError(
-                f"baselines must be numbers or tensors, got {type(self.value).__name__}. Lists and arrays become "
-                "tensors by torch.as_tensor; fills such as ChannelMean() are passed as perturb_func."
-            )
-        value = _exact(self.value)
+        value = _exact(self.value, "baselines")
         if not inputs.is_floating_point() and not bool((value == value.to(inputs.dtype)).all()):
             raise TypeError(
                 f"baselines of integer inputs must be token ids, got {self.value!r} for inputs of {inputs.dtype}. "
@@ -139,10 +134,12 @@ class UniformNoise(Fill):
             Shape ``(N, *F)``.
 
         Raises:
+            TypeError: A mean or std that is neither number nor tensor.
             ValueError: Integer inputs, a mean or std that does not broadcast, or a std that is not positive.
-        """
+        """  # noqa: DOC502 (one is raised by the helper)
         check_floats("UniformNoise", inputs, least_dims=1)
-        mean, std = (_broadcast(_exact(v).double().cpu(), inputs) for v in (self.mean, self.std))
+        exact = (_exact(value, "mean and std of UniformNoise") for value in (self.mean, self.std))
+        mean, std = (_broadcast(value.double().cpu(), inputs) for value in exact)
         if not bool((std > 0).all()):
             raise ValueError(
                 f"UniformNoise needs std above 0, got {float(std.min())} at the least. For pixels that never vary "
@@ -151,8 +148,17 @@ class UniformNoise(Fill):
         return ((noise.uniform(tuple(inputs.shape[1:]), stream) - mean) / std).to(inputs)
 
 
-def _exact(value: float | Tensor) -> Tensor:
-    """A tensor as it is; a number in the precision of Python's floats, not of torch's default."""
+def _exact(value: float | Tensor, name: str) -> Tensor:
+    """A tensor as it is; a number in the precision of Python's floats, not of torch's default.
+
+    Raises:
+        TypeError: Neither number nor tensor.
+    """
+    if not isinstance(value, (Real, Tensor)):
+        raise TypeError(
+            f"{name} must be numbers or tensors, got {type(value).__name__}. Lists and arrays become tensors by "
+            "torch.as_tensor; fills such as ChannelMean() are passed as perturb_func."
+        )
     if isinstance(value, Tensor):
         return as_plain(value)
     return torch.tensor(int(value)) if isinstance(value, Integral) else torch.tensor(float(value), dtype=torch.float64)
@@ -192,5 +198,5 @@ def check_floats(name: str, inputs: Tensor, least_dims: int, most_dims: int | No
         wanted = {1: "any shape", 3: "shape (N, C, *spatial)", 4: "shape (N, C, H, W)"}[least_dims]
         raise ValueError(
             f"{name} fills floating point inputs of {wanted}, got {inputs.dtype} of {tuple(inputs.shape)}. "
-            "Use baselines= for tokens and tables."
+            f"Use baselines= for tokens and tables; beside other inputs perturb_func=(Constant(0), {name}())."
         )

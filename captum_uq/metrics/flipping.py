@@ -66,14 +66,16 @@ def pixel_flipping(
             one for each input. Default: 0.
         additional_forward_args: Passed after the inputs; tensors of ``N`` rows follow their example.
         target: Which output is scored, as in Captum: an index, one for each example, or tuples of indices.
-        feature_mask: Integer ids of features that flip together, broadcastable to the attributions; one id in the
-            masks of two inputs is one feature.
+        feature_mask: Integer ids of features that flip together, broadcastable to the inputs, as ``(1, 1, H, W)`` and
+            ``(N, 1, H, W)`` are to pictures; one id in the masks of two inputs is one feature.
         mode: ``"deletion"`` or ``"insertion"``.
-        order: ``"morf"`` flips the most relevant first, ``"lerf"`` the least relevant, ``"random"`` ignores the map.
+        order: ``"morf"`` flips the most relevant first, ``"lerf"`` the least relevant, ``"random"`` ignores the map,
+            NaN in it included.
         n_steps: Number of steps ``K``, at most the number of features to flip.
         max_fraction: Share of the features flipped at the end, in (0, 1].
         score: ``"output"``, ``"softmax"``, ``"log_softmax"``, ``"margin"`` (target minus the best other class), or
-            ``score(outputs, target) -> (R,)``, each row for itself.
+            ``score(outputs, target) -> (R,)``, each row for itself, in floats, integers or bools. Outputs of half
+            precision are scored in float32.
         perturb_func: Instead of ``baselines``: one of ``captum_uq.metrics.fills``, a tuple with one for each input,
             or a function ``(rows, flipped) -> rows`` (of tuples where the inputs are a tuple), each row for itself.
         seed: Of all random numbers here. They belong to (seed, example, feature), so maps compared on one seed meet
@@ -129,7 +131,7 @@ def pixel_flipping(
     scores = score_rows(forward, perturbation, reader, max_examples_per_batch, show_progress)
     scores = check_scores(scores, ranking.unranked, nan_policy)
     name = score if isinstance(score, str) else getattr(score, "__name__", type(score).__name__)
-    return PerturbationCurve(fractions.to(scores), scores, ranking.tie_fraction, mode, order, name, max_fraction)
+    return PerturbationCurve(fractions.to(scores), scores, ranking.tie_fraction, mode, order, name, float(max_fraction))
 
 
 def _extra(additional_forward_args: Any) -> tuple[Any, ...]:

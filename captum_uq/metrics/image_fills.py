@@ -1,6 +1,7 @@
 """Fills that need a picture: blur, and imputation from the neighbours."""
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -45,13 +46,13 @@ class GaussianBlur(Fill):
         """
         check_floats("GaussianBlur", inputs, least_dims=4, most_dims=4)
         check_count("kernel_size", self.kernel_size)
-        if self.kernel_size % 2 == 0 or not isinstance(self.sigma, (int, float)) or not self.sigma > 0:
+        if self.kernel_size % 2 == 0 or not isinstance(self.sigma, Real) or not self.sigma > 0:
             raise ValueError(
                 "GaussianBlur needs an odd kernel_size and a sigma above 0, got "
                 f"kernel_size={self.kernel_size}, sigma={self.sigma!r}. RISE uses 11 and 5."
             )
         half = self.kernel_size // 2
-        taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / self.sigma) ** 2)
+        taps = torch.exp(-0.5 * (torch.arange(-half, half + 1, dtype=torch.float64) / float(self.sigma)) ** 2)
         weights = [float(weight) for weight in taps / taps.sum()]
         blurred = F.pad(inputs, (half, half, half, half), mode="replicate")
         for dim, size in ((2, inputs.shape[2]), (3, inputs.shape[3])):  # sums of shifts: each row on its own
@@ -96,9 +97,9 @@ class NoisyLinearImputation(Fill):
             ValueError: Inputs that are not images of floats, or noise below 0.
         """
         check_floats("NoisyLinearImputation", inputs, least_dims=4, most_dims=4)
-        if not isinstance(self.noise, (int, float)) or self.noise < 0:
+        if not isinstance(self.noise, Real) or self.noise < 0:
             raise ValueError(f"NoisyLinearImputation needs noise of at least 0, got {self.noise!r}. ROAD uses 0.01.")
-        return (self.noise * noise.normal(tuple(inputs.shape[1:]), stream)).to(inputs)
+        return (float(self.noise) * noise.normal(tuple(inputs.shape[1:]), stream)).to(inputs)
 
     def apply(self, rows: Tensor, flipped: Tensor, values: Tensor) -> Tensor:
         """Impute the flipped pixels of each row and add their noise; see ``Fill.apply``.

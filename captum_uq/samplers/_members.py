@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from captum_uq._tensors import address, same_values
+from captum_uq.samplers._options import Options, first_difference, options_inside
 from captum_uq.samplers._weights import names_of, tensors_of, written_tensors
 from captum_uq.samplers.base import NothingToDrawError, Sampler, original
 
@@ -19,6 +21,13 @@ _WAY_OUT = (
     "A draw is the method's own model with other weights, so all have its architecture. Give networks of one "
     "architecture, or explain each by itself and merge the results."
 )
+
+_EXTRA_STATE = "_extra_state"
+"""What ends the name under which `torch.nn.Module.get_extra_state` puts what is no weight into a state dict."""
+
+
+_ALIKE: weakref.WeakKeyDictionary[nn.Module, weakref.WeakSet[nn.Module]] = weakref.WeakKeyDictionary()
+"""The modules that were found to have the options of a network: to compare them in every call takes a millisecond."""
 
 
 class Matcher:
@@ -31,6 +40,7 @@ class Matcher:
     def __init__(self, model: nn.Module) -> None:
         self._model, self._names = model, names_of(model)
         self._shapes = {name: tensor.shape for name, tensor in tensors_of(model).items()}
+        self._alike = _ALIKE.setdefault(model, weakref.WeakSet([model]))
 
     def matched(self, member: Member, label: str, *, partial: bool = False) -> dict[str, Tensor]:
         """The values of a stored network for the tensors of the model.
@@ -44,9 +54,11 @@ class Matcher:
             Values by their name in `tensors_of`, on the stored network's memory.
 
         Raises:
-            ValueError: Its names or shapes are not the model's, or it holds different values for tied tensors.
-        """
-        values = stored_values(member)
+            TypeError: It holds something else than a tensor for one of them.
+            ValueError: Its names or shapes are not the model's, it holds different values for tied tensors, or is a
+                module with other modules or options inside.
+        """  # noqa: DOC502 -- some are raised by the helpers
+        values = self._tensors_among(stored_values(member), label)
         self._check_names(set(values), label, partial and not isinstance(member, nn.Module))
         result: dict[str, Tensor] = {}
         for name, value in values.items():
@@ -61,7 +73,46 @@ class Matcher:
                     f"{label} holds different values for {own} and {name}, which are one tensor in the model."
                 )
             result[own] = value
+        if isinstance(member, nn.Module):
+            self._check_options(member, label)
         return result
+
+    def _tensors_among(self, values: Mapping[str, Any], label: str) -> dict[str, Tensor]:
+        """The tensors; what else a state dict holds is left out where the model has no tensor of that name.
+
+        Raises:
+            TypeError: It has.
+        """
+        others = [name for name, value in values.items() if not isinstance(value, Tensor)]
+        for name in others:
+            if name in self._names:
+                raise TypeError(
+                    f"The weights of a stored network are tensors, but {label} holds a {type(values[name]).__name__} "
+                    f"for {name}, and the model's own would stay. Give torch.as_tensor of it."
+                )
+        return {name: value for name, value in values.items() if name not in others} if others else dict(values)
+
+    @functools.cached_property
+    def _options(self) -> dict[str, Options]:
+        return options_inside(self._model)
+
+    def _check_options(self, member: nn.Module, label: str) -> None:
+        """Refuse a module that computes otherwise: its draw would be another network than it is.
+
+        Raises:
+            ValueError: It has another module, or another option, than the model.
+        """
+        if member in self._alike:
+            return
+        theirs = options_inside(original(member))
+        if theirs == self._options:
+            self._alike.add(member)
+            return
+        raise ValueError(
+            f"{label} is not a {self._kind} like the model: {first_difference(theirs, self._options)}. A draw is the "
+            "method's own model with other weights, so it would not be that network. Explain each by itself and merge "
+            "the results; where the difference does not matter, give member.state_dict()."
+        )
 
     @property
     def _kind(self) -> str:
@@ -82,19 +133,28 @@ class Matcher:
             raise ValueError(f"{label} is not a {self._kind} like the model: it {what}. {_WAY_OUT}")
 
 
-def stored_values(member: Member) -> dict[str, Tensor]:
-    """Parameters and buffers of a network under every name they have, or the tensors of a state dict.
+def stored_values(member: Member) -> dict[str, Any]:
+    """Parameters and buffers of a network under every name they have, or what a state dict holds.
 
     Raises:
-        TypeError: It is neither.
+        TypeError: It is neither, or a state dict lies within another dict, as in a checkpoint.
     """
     if isinstance(member, nn.Module):
         return {name: tensor.data for name, tensor in written_tensors(original(member))}
     if not isinstance(member, Mapping):
         raise TypeError(f"A stored network is a torch.nn.Module or a state dict, got {type(member).__name__}.")
-    return {
-        name.replace("_orig_mod.", ""): value.detach() for name, value in member.items() if isinstance(value, Tensor)
-    }
+    values = dict[str, Any]()
+    for name, value in member.items():
+        if isinstance(value, Tensor):
+            values[name.replace("_orig_mod.", "")] = value.detach()
+        elif not str(name).endswith(_EXTRA_STATE):
+            if isinstance(value, (Mapping, nn.Module)):
+                raise TypeError(
+                    f"A stored network is a torch.nn.Module or a state dict, got a dict with a {type(value).__name__} "
+                    f"in it, {name!r}. Give what lies there: checkpoint[{name!r}]."
+                )
+            values[name] = value
+    return values
 
 
 def copied(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,9 +195,9 @@ def member_at(members: Sequence[Any], index: int, sampler: Sampler) -> Any:
 
 
 def _differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    floating = [name for name, value in one.items() if value.is_floating_point()]
-    return one.keys() != other.keys() or not all(_same(one[name], other[name]) for name in floating)
+    weights = [name for name, value in one.items() if value.is_floating_point() or value.is_complex()]
+    return one.keys() != other.keys() or not all(_same(one[name], other[name]) for name in weights)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
-    return one is other or one.data_ptr() == other.data_ptr() or bool(torch.equal(one.cpu(), other.cpu()))
+    return address(one) == address(other) or same_values(one.cpu(), other.cpu())

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._model_state import preserved
+from captum_uq._model_state import ModelState, preserved
 from captum_uq._rng import check_seed, isolated
 from captum_uq._trees import tree_map
 from captum_uq.samplers._agreement import Agreement, agreement, warn_if_low
@@ -64,7 +64,8 @@ class Predicting:
         args = (*as_tuple(inputs), *as_tuple(additional_forward_args))
         with exclusive(), preserved(network, buffers=True), isolated(), torch.no_grad():
             bound = self._bound(network, inputs, additional_forward_args)
-            return torch.stack([_output(network, args, bound.draw(index, seed)) for index in range(n_draws)])
+            state = ModelState(network, buffers=True)
+            return torch.stack([_output(network, args, bound.draw(index, seed), state) for index in range(n_draws)])
 
     def agreement(
         self,
@@ -98,7 +99,8 @@ class Predicting:
         network = self._model(model)
         args = (*as_tuple(inputs), *as_tuple(additional_forward_args))
         with exclusive(), preserved(network, buffers=True), isolated(), torch.no_grad():
-            deterministic = _output(network, args, self._bound(network, inputs, additional_forward_args).undrawn())
+            bound = self._bound(network, inputs, additional_forward_args)
+            deterministic = _output(network, args, bound.undrawn(), ModelState(network))
         result = agreement(outputs, deterministic, labels)
         warn_if_low(result, self)
         return result
@@ -131,14 +133,19 @@ class Predicting:
         return predict
 
 
-def _output(network: nn.Module, args: tuple[Any, ...], draw: AbstractContextManager[object]) -> Tensor:
-    """What a network predicts in a draw.
+def _output(
+    network: nn.Module, args: tuple[Any, ...], draw: AbstractContextManager[object], state: ModelState
+) -> Tensor:
+    """What a network predicts in a draw, which begins and ends with the network in one state.
 
     Raises:
         TypeError: It is not one tensor.
     """
-    with preserved(network), draw:
-        output = network(*tree_map(torch.clone, args))
+    try:
+        with draw:
+            output = network(*tree_map(torch.clone, args))
+    finally:
+        state.restore()
     if not isinstance(output, Tensor):
         raise TypeError(
             f"Outputs of draws are stacked, so {type(network).__name__} must return one tensor, got a "

@@ -35,6 +35,12 @@ def pass_relevance(module: nn.Module) -> Callable[[], None]:
     return undo
 
 
+def own_class(module: nn.Module) -> type:
+    """The class of a module, held or not."""
+    kind = type(module)
+    return kind.__mro__[2] if issubclass(kind, _PassesRelevance) else kind
+
+
 def is_plain(module: nn.Module) -> bool:
     """Whether a module has no modules and no parameters inside, as dropout has none."""
     inside = next(module.children(), None) is not None or next(module.parameters(), None) is not None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
-from captum_uq._tensors import times_written
+from captum_uq._tensors import same_values, times_written
 from captum_uq._trees import leaves, tree_map
 
 
@@ -71,8 +71,13 @@ def _same(known: _Answered, func: Callable[..., Any], arguments: Any) -> bool:
 
 def _apart(arguments: Any) -> Any:
     """The arguments that are no tensors, and the tensors' kinds in their places."""
-    return tree_map(lambda leaf: (leaf.shape, leaf.stride(), leaf.dtype, leaf.device), arguments)
+    return tree_map(lambda leaf: (leaf.shape, _lies(leaf), leaf.dtype, leaf.device), arguments)
+
+
+def _lies(leaf: Tensor) -> Any:
+    """How the values lie in memory; sparse tensors have no strides."""
+    return leaf.stride() if leaf.layout is torch.strided else leaf.layout
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    return one is other or torch.equal(one, other)
+    return one is other or same_values(one, other)

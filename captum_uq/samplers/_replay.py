@@ -53,15 +53,19 @@ class ReplayedNetwork(BoundSampler):
         self._pristine = ModelState(model)
 
     @property
+    def sites(self) -> set[str]:
+        """Names of the modules that draw; none before a probe."""
+        return drawing(self.scopes)
+
+    @property
     def hidden_sites(self) -> list[str]:  # type: ignore[override]  # known only after the probe
         """Modules that draw in their own code, beside the modules or parameters they have."""
-        sites = sorted(drawing(self.scopes))
-        return [describe(self.model, name) for name in sites if not is_plain(self.names[name])]
+        return [describe(self.model, name) for name in sorted(self.sites) if not is_plain(self.names[name])]
 
     def watched(self) -> set[str]:
         """Names of the modules that draw, or that the probe did not see run; none before a probe."""
         seen = {name for uses in self.scopes.values() for name in uses}
-        return drawing(self.scopes) | (self._active - seen) if self.scopes else set()
+        return self.sites | (self._active - seen) if self.scopes else set()
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The network as draw ``index``, in place."""
@@ -75,7 +79,7 @@ class ReplayedNetwork(BoundSampler):
     def undrawn(self) -> Iterator[None]:
         """The sites that Captum's LRP has no rule for pass relevance on, as they do in a draw."""
         with contextlib.ExitStack() as stack:
-            for name in drawing(self.scopes):
+            for name in self.sites:
                 if type(self.names[name]) is not nn.Dropout:
                     stack.callback(pass_relevance(self.names[name]))
             yield
@@ -100,11 +104,10 @@ class ReplayedNetwork(BoundSampler):
         Raises:
             NothingToDrawError: Nothing random was found.
         """
-        args, kwargs = first_row((args, kwargs))
-        work = RepeatedWork()
+        whole, (args, kwargs), work = (args, kwargs), first_row((args, kwargs)), RepeatedWork()
         with self._bare():
             with no_python_randomness(self.model):
-                scopes = self._first_record(work, forward_func, args, kwargs)
+                scopes = self._first_record(work, forward_func, args, kwargs, whole)
             found = drawing(scopes)
             if not all(_is_torchs(self.names[name]) for name in self._active - found):
                 work.again()  # without the others in train mode, in which they may have called other modules
@@ -136,19 +139,27 @@ class ReplayedNetwork(BoundSampler):
         )
 
     def _first_record(
-        self, work: RepeatedWork, forward_func: Callable[..., Any], args: Any, kwargs: Any
+        self, work: RepeatedWork, forward_func: Callable[..., Any], args: Any, kwargs: Any, whole: tuple[Any, Any]
     ) -> dict[Hashable, Uses]:
         """The random calls of one forward with all modules in train mode that may be.
 
         Raises:
-            DrawError: The network runs in eval mode alone.
+            DrawError: The network runs in eval mode alone, or on the whole batch alone.
         """
         try:
             return self._record(self._active, work, forward_func, args, kwargs)
         except DrawError:
             raise
         except Exception as error:
-            if not self._active or not self._runs(forward_func, args, kwargs):
+            runs = self._runs(forward_func, args, kwargs)
+            if not runs and self._runs(forward_func, *tree_map(torch.clone, whole)):
+                raise DrawError(
+                    f"MCDropout holds for every row what the network draws for one, but {type(self.model).__name__} "
+                    f"needs its whole batch: on one row it raised {type(error).__name__}: {error} Use a sampler of "
+                    "weights, such as captum_uq.samplers.DropConnect, or give the graph a dimension of rows before "
+                    "its nodes."
+                ) from error
+            if not runs or not self._active:
                 raise
             raise DrawError(
                 f"MCDropout runs {type(self.model).__name__} once in train mode, on one row, to see what it draws, and "

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from captum_uq.samplers._sites import module_names
@@ -21,9 +23,18 @@ def as_selectors(modules: Selector | Sequence[Selector] | None) -> tuple[Selecto
     """
     if modules is None:
         return None
-    if not isinstance(modules, Iterable) and not isinstance(modules, type):
-        raise TypeError(f"modules= takes a name, a pattern or a type of module, or several of them, got {modules!r}.")
-    return (modules,) if isinstance(modules, (str, type)) else tuple(modules)
+    if isinstance(modules, (str, type)):
+        return (modules,)
+    single = isinstance(modules, nn.Module) or not isinstance(modules, Iterable)
+    selectors: tuple[Any, ...] = (modules,) if single else tuple(modules)
+    for wrong in selectors:
+        if not isinstance(wrong, (str, type)):
+            given = f"the module {type(wrong).__name__} itself" if isinstance(wrong, nn.Module) else repr(wrong)
+            raise TypeError(
+                f"modules= takes a name, a pattern or a type of module, or several of them, got {given}. Give its "
+                "type, or its name as model.named_modules() tells it."
+            )
+    return selectors
 
 
 def selected_modules(names: dict[str, nn.Module], selectors: Sequence[Selector] | None) -> set[str]:
@@ -60,6 +71,9 @@ def own_parameters(model: nn.Module, chosen: set[str]) -> dict[str, Tensor]:
 
     Returns:
         The parameters, by their name in `tensors_of`: one that is tied to another, once and under the first name.
+
+    Raises:
+        ValueError: One is sparse: noise would fill it.
     """
     names, tensors = names_of(model), tensors_of(model)
     found: dict[str, Tensor] = {}
@@ -67,6 +81,12 @@ def own_parameters(model: nn.Module, chosen: set[str]) -> dict[str, Tensor]:
         if name in chosen:
             for own, _ in module.named_parameters(prefix=name, recurse=False, remove_duplicate=False):
                 found[names[own]] = tensors[names[own]]
+    for name, tensor in found.items():
+        if tensor.layout is not torch.strided:
+            raise ValueError(
+                f"Weights that draw are dense tensors, got {tensor.layout} for {name} of {type(model).__name__}. Leave "
+                "it out by naming the modules that draw (modules=), or make it dense."
+            )
     return found
 
 

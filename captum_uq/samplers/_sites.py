@@ -22,6 +22,7 @@ from captum_uq._trees import batch_size, leaves
 from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._random_calls import WAY_OUT, RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
+from captum_uq.samplers._relevance import own_class
 from captum_uq.samplers._repeated import RepeatedWork
 from captum_uq.samplers.base import DrawError
 
@@ -132,8 +133,8 @@ class Place(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        module = module_names(self.model).get(self.name, self.model)
-        return f"{type(module).__name__} {self.name!r}" if self.name else f"the forward of {type(module).__name__}"
+        kind = own_class(module_names(self.model).get(self.name, self.model)).__name__
+        return f"{kind} {self.name!r}" if self.name else f"the forward of {kind}"
 
 
 def describe(model: nn.Module, name: str) -> str:

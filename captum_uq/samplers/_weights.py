@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from captum_uq._bulk import fill_bernoulli, fill_standard_normal
+from captum_uq._caches import forget_weights
 from captum_uq._inside import named_tensors
 from captum_uq.samplers._folded_weights import FoldedWeights
 from captum_uq.samplers.base import BoundSampler, Rows
@@ -111,6 +112,7 @@ class SwappedWeights(AbstractContextManager[None]):
         except BaseException:
             self._restore()
             raise
+        forget_weights()
 
     def _put(self, name: str, value: Tensor) -> None:
         """Give one tensor its value; ``.data`` would take any shape.
@@ -137,6 +139,7 @@ class SwappedWeights(AbstractContextManager[None]):
         while self._before:
             tensor, data = self._before.pop()
             tensor.data = data
+        forget_weights()
         if self._done is not None:
             self._done()
 
@@ -161,6 +164,7 @@ class BoundWeights(BoundSampler):
     def __init__(self, model: nn.Module, draw_weights: Callable[[int, int], Weights]) -> None:
         self.model = model
         self.tensors = tensors_of(model)
+        self._buffers = {name for name, tensor in self.tensors.items() if not isinstance(tensor, nn.Parameter)}
         self._draw_weights = draw_weights
 
     def weights(self, index: int, seed: int) -> Weights:
@@ -169,11 +173,17 @@ class BoundWeights(BoundSampler):
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[None]:
         """The model with the weights of draw ``index``."""
-        return SwappedWeights(self.tensors, functools.partial(self.weights, index, seed))
+        return SwappedWeights(self.tensors, functools.partial(self._held, index, seed))
 
     def folded(self, indices: Sequence[int], seed: int, rows: Rows) -> AbstractContextManager[None]:
         """The model with the weights of many draws at once."""
-        return FoldedWeights(self.model, [self.weights(index, seed) for index in indices], rows)
+        return FoldedWeights(self.model, [self._held(index, seed) for index in indices], rows)
+
+    def _held(self, index: int, seed: int) -> Weights:
+        """What the model holds in a draw: buffers in memory of their own, since a forward may write into them."""
+        weights = self.weights(index, seed)
+        buffers = self._buffers.intersection(weights)
+        return {**weights, **{name: weights[name].detach().clone() for name in buffers}} if buffers else weights
 
 
 class BoundNoise(BoundWeights):

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from captum_uq._inside import tensors_in
 from captum_uq._model_state import preserved, without_graphs
 from captum_uq._rng import check_index, check_seed, isolated
+from captum_uq._tensors import address
 from captum_uq.samplers._checked import AmbiguousRowsError, Checked
 from captum_uq.samplers._networks import as_tuple, evaluation_mode, exclusive, original
 from captum_uq.samplers._numbers import is_whole
@@ -195,7 +197,7 @@ class Sampler(Predicting, ABC):
         model = self._model(model)
         with exclusive():
             with without_graphs(model):
-                network = copy.deepcopy(model)
+                network = copy.deepcopy(model, _sparse_copies(model))
             context = self._bound(network, inputs, additional_forward_args).draw(check_index(index), check_seed(seed))
             _entered(context, tensors_in(network.modules()))
         network.captum_uq_draw = context  # type: ignore[assignment]  # a context that is collected would undo itself
@@ -223,10 +225,20 @@ class Sampler(Predicting, ABC):
         return f"{type(self).__name__}()"
 
 
+def _sparse_copies(model: nn.Module) -> dict[int, Tensor]:
+    """Copies of a model's sparse tensors, as the memo of `copy.deepcopy`: torch's own knows only dense ones."""
+    sparse = (tensor for tensor in tensors_in(model.modules()) if tensor.layout is not torch.strided)
+    copies = ((tensor, tensor.detach().clone()) for tensor in sparse)
+    return {
+        id(tensor): nn.Parameter(twin, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else twin
+        for tensor, twin in copies
+    }
+
+
 def _entered(context: AbstractContextManager[object], tensors: list[Tensor]) -> None:
     """Enter a draw for good: a sampler may give the memory that it stores its weights in."""
-    own = [tensor.data_ptr() for tensor in tensors]
+    own = [address(tensor) for tensor in tensors]
     context.__enter__()
     for tensor, before in zip(tensors, own, strict=True):
-        if tensor.data_ptr() != before:
+        if address(tensor) != before or tensor.layout is not torch.strided:
             tensor.data = tensor.data.clone()

@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from captum_uq._rng import generator
+from captum_uq.samplers._replay import ReplayedNetwork
+from captum_uq.samplers._sites import describe
 from captum_uq.samplers._weights import BoundNoise, BoundWeights, SwappedWeights
-from captum_uq.samplers.base import BoundSampler, Rows, Sampler
+from captum_uq.samplers.base import BoundSampler, DrawError, Rows, Sampler
 
 
 class Compose(Sampler):
@@ -24,8 +26,9 @@ class Compose(Sampler):
     `Ensemble` moves the member's weights. Samplers without end give their draw ``t`` to draw ``t``. Those that have
     a number of draws go through every combination in turn and start again: with an ensemble of 5 and dropout, draw
     7 is member 2 under dropout masks 7, and numbers of draws that are multiples of 5 weigh the members equally.
-    Samplers of one kind draw independently of each other, those of a Compose within this one too. Stored weights
-    (`Ensemble`, `WeightSamples`, `SWAG`, `Laplace`) come before noise on them, which they would replace.
+    Samplers of one kind draw independently of each other, those of a Compose within this one too; two of dropout have
+    modules of their own (``modules=``). Stored weights (`Ensemble`, `WeightSamples`, `SWAG`, `Laplace`) come before
+    noise on them, which they would replace.
 
     Args:
         samplers: At least two samplers.
@@ -69,7 +72,7 @@ class Compose(Sampler):
         samplers = self._each()
         parts = [sampler.bind(model) for sampler in samplers]
         _refuse_lost_draws(samplers, parts)
-        return _BoundTogether(parts, self._indices, _repeats(samplers))
+        return _BoundTogether(samplers, parts, self._indices)
 
     def _each(self) -> list[Sampler]:
         """The samplers, those of a Compose among them one by one."""
@@ -102,15 +105,16 @@ class _BoundTogether(BoundSampler):
     """Bound samplers that draw in turn.
 
     Args:
-        parts: They.
+        samplers: The samplers.
+        parts: They at work on the model.
         indices: Tells which draw each is at.
-        repeats: Tells apart those whose random numbers have one name.
     """
 
     def __init__(
-        self, parts: Sequence[BoundSampler], indices: Callable[[int], list[int]], repeats: Sequence[int]
+        self, samplers: Sequence[Sampler], parts: Sequence[BoundSampler], indices: Callable[[int], list[int]]
     ) -> None:
-        self._parts, self._indices, self._repeats = parts, indices, repeats
+        self._samplers, self._parts, self._indices = samplers, parts, indices
+        self._repeats = _repeats(samplers)
 
     @property
     def hidden_sites(self) -> list[str]:  # type: ignore[override]  # known only after the probe
@@ -118,9 +122,22 @@ class _BoundTogether(BoundSampler):
         return [site for part in self._parts for site in part.hidden_sites]
 
     def probe(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Show the call to all parts."""
-        for part in self._parts:
+        """Show the call to all parts.
+
+        Raises:
+            DrawError: Two of them would hold the random numbers of one module.
+        """
+        taken = dict[str, Sampler]()
+        for sampler, part in zip(self._samplers, self._parts, strict=True):
             part.probe(forward_func, args, kwargs)
+            if not isinstance(part, ReplayedNetwork):
+                continue
+            for name in sorted(part.sites & taken.keys()):
+                raise DrawError(
+                    f"Within a Compose one sampler holds what a module draws, but both {taken[name]!r} and {sampler!r} "
+                    f"hold {describe(part.model, name)}. Give each modules of its own (modules=)."
+                )
+            taken |= dict.fromkeys(part.sites, sampler)
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """All draws of this index, one inside the other."""

@@ -14,9 +14,10 @@ from captum_uq.samplers.base import BoundSampler, NothingToDrawError, Sampler
 class Ensemble(Sampler):
     """Draws of a network from an ensemble: draw ``t`` is member ``t``.
 
-    Members are networks of one architecture, or state dicts. The attribution method keeps its own model, any member
-    or another network of that architecture; within draw ``t`` it has the parameters and buffers of member ``t``, by
-    reference: nothing is copied. There are as many draws as members, whatever the seed.
+    Members are networks of one architecture - the same modules with the same options, rates of dropout aside - or
+    state dicts. The attribution method keeps its own model, any member or another network of that architecture; within
+    draw ``t`` it has the parameters of member ``t``, by reference, and copies of its buffers, which a forward may write
+    into. There are as many draws as members, whatever the seed.
 
     Args:
         members: At least two modules or state dicts.
@@ -54,7 +55,8 @@ class Ensemble(Sampler):
         """The members' weights, for ``model``.
 
         Raises:
-            ValueError: A member has another architecture.
+            TypeError: A state dict holds something else than a tensor for a weight.
+            ValueError: A member has another architecture, or is a module with other options, than ``model``.
             NothingToDrawError: All members are equal.
         """  # noqa: DOC502 -- raised by the helpers
         match = Matcher(model)

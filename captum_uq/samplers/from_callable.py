@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from captum_uq._rng import generator, isolated, seed_global
 from captum_uq.samplers._folded_weights import FoldedWeights
 from captum_uq.samplers._members import Matcher, Member, copied, require_difference
+from captum_uq.samplers._numbers import is_whole
 from captum_uq.samplers._weights import BoundWeights
 from captum_uq.samplers.base import BoundSampler, Rows, Sampler
 
@@ -39,7 +40,7 @@ def from_callable(
 
     Raises:
         TypeError: ``fn`` cannot be called.
-        ValueError: An unknown kind, or ``max_draws`` below 1.
+        ValueError: An unknown kind, or ``max_draws`` no whole number of at least 1.
 
     Example:
         >>> def halve_or_double(index, generator):
@@ -65,7 +66,7 @@ class FromCallable(Sampler):
 
     Raises:
         TypeError: ``fn`` cannot be called.
-        ValueError: An unknown kind, or ``max_draws`` below 1.
+        ValueError: An unknown kind, or ``max_draws`` no whole number of at least 1.
     """
 
     def __init__(
@@ -81,12 +82,14 @@ class FromCallable(Sampler):
         super().__init__(model)
         if not callable(fn):
             raise TypeError(f"A sampler is made from a function fn(index, generator), got {type(fn).__name__}.")
-        if kind not in _KINDS or (max_draws is not None and max_draws < 1):
-            raise ValueError(f"kind is one of {_KINDS} and max_draws at least 1, got {kind!r} and {max_draws!r}.")
+        if kind not in _KINDS:
+            raise ValueError(f"kind is one of {_KINDS}, got {kind!r}.")
+        if max_draws is not None and (not is_whole(max_draws) or max_draws < 1):
+            raise ValueError(f"max_draws is a whole number of at least 1, or None for no end, got {max_draws!r}.")
         self.fn = fn
         self.kind = kind  # type: ignore[misc]  # a fact of this function, not of the class
-        self.max_draws = max_draws
-        self.default_draws = min(type(self).default_draws, max_draws or type(self).default_draws)
+        self.max_draws = None if max_draws is None else int(max_draws)
+        self.default_draws = min(type(self).default_draws, self.max_draws or type(self).default_draws)
         self._partial = partial
         self._name = name
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from captum_uq._model_state import preserved
 from captum_uq._rng import generator
-from captum_uq._trees import first_row
+from captum_uq._trees import first_row, tree_map
 from captum_uq.samplers._forward import Forward, replace_forward
-from captum_uq.samplers._numbers import is_spread
+from captum_uq.samplers._numbers import is_spread, is_whole
 from captum_uq.samplers.base import BoundSampler, CannotFoldError, NothingToDrawError, Rows, Sampler
 
 Argument = int | str
@@ -35,6 +36,7 @@ class InputNoise(Sampler):
             are batched tensors of floating point, ``(N, *F)``, and each one is there, or the draw raises.
 
     Raises:
+        TypeError: ``arguments`` are no positions and no names.
         ValueError: ``std`` is no finite number of at least 0, or there is not one for each argument.
 
     References:
@@ -58,7 +60,7 @@ class InputNoise(Sampler):
         arguments: Argument | Sequence[Argument] = 0,
     ) -> None:
         super().__init__(model)
-        self.arguments = (arguments,) if isinstance(arguments, (int, str)) else tuple(arguments)
+        self.arguments = _checked_arguments(arguments)
         stds = tuple(std) if isinstance(std, Iterable) else (std,) * len(self.arguments)
         if len(stds) != len(self.arguments) or not all(map(is_spread, stds)):
             raise ValueError(
@@ -82,6 +84,24 @@ class InputNoise(Sampler):
         return f"InputNoise(std={std!r}{'' if self.arguments == (0,) else f', arguments={self.arguments!r}'})"
 
 
+def _checked_arguments(arguments: object) -> tuple[Argument, ...]:
+    """Positions and names as they were given, one or several.
+
+    Raises:
+        TypeError: One is neither.
+    """
+    several = tuple(arguments) if isinstance(arguments, Iterable) and not isinstance(arguments, str) else (arguments,)
+    checked = list[Argument]()
+    for each in several:
+        if not isinstance(each, str) and not is_whole(each):
+            raise TypeError(
+                "arguments= are positions in the model's forward, counted from 0, or names of its keyword arguments, "
+                f"got {each!r}."
+            )
+        checked.append(each if isinstance(each, str) else int(each))
+    return tuple(checked)
+
+
 class _BoundNoise(BoundSampler):
     def __init__(self, sampler: InputNoise, model: nn.Module) -> None:
         self._sampler = sampler
@@ -93,13 +113,21 @@ class _BoundNoise(BoundSampler):
 
         Raises:
             NothingToDrawError: It does not take one of them, or that is no tensor of floating point.
-        """  # noqa: DOC502 -- raised by the helper
-        args, kwargs = first_row((args, kwargs))
+        """
+        try:
+            self._see(forward_func, *first_row((args, kwargs)))
+        except NothingToDrawError:
+            raise
+        except Exception:  # some networks need their whole batch, such as that of all nodes of a graph
+            self._see(forward_func, *tree_map(torch.clone, (args, kwargs)))
+        self._probed = True
+
+    def _see(self, forward_func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Run the network once, with noise on its arguments."""
         context = self._noisy((0,), 0)
-        with torch.no_grad(), context:
+        with preserved(self._model, buffers=True), torch.no_grad(), context:
             forward_func(*args, **kwargs)
         context.require_all()
-        self._probed = True
 
     def draw(self, index: int, seed: int) -> AbstractContextManager[object]:
         """The model with this draw's noise on its inputs."""

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_uq._rng import generator, isolated, seed_global
+from captum_uq._rng import generator
 from captum_uq.samplers._batch_norm import refit_batch_norm
+from captum_uq.samplers._loaders import seeded
 from captum_uq.samplers._moments import Moments
 from captum_uq.samplers._numbers import is_number, is_whole
 from captum_uq.samplers._weights import BoundWeights, SwappedWeights, parameters_of, standard_normal
@@ -84,10 +85,11 @@ class SWAG(Sampler):
             model: The network in training; None for the sampler's own.
 
         Raises:
-            ValueError: It has another architecture than those before it.
-        """  # noqa: DOC502 -- raised by the helper
+            ValueError: It has another architecture than those before it, or complex or sparse parameters.
+        """  # noqa: DOC502 -- raised by the helpers
         network = self._model(model)
         parameters = parameters_of(network)
+        _require_real_and_dense(parameters)
         if self._moments:
             self._require_same(parameters, network)
         with torch.no_grad():
@@ -171,6 +173,20 @@ class SWAG(Sampler):
         return f"SWAG({self.n_collected} collected, max_rank={self.max_rank}, scale={self.scale})"
 
 
+def _require_real_and_dense(parameters: Mapping[str, Tensor]) -> None:
+    """Refuse parameters that a Gaussian over real numbers is not over.
+
+    Raises:
+        ValueError: One is complex or sparse.
+    """
+    for name, parameter in parameters.items():
+        if parameter.is_complex() or parameter.layout is not torch.strided:
+            raise ValueError(
+                f"SWAG fits a Gaussian to real weights that are dense tensors, got {name} of {parameter.dtype}, "
+                f"{parameter.layout}. Collect state dicts along the training, and give them to WeightSamples."
+            )
+
+
 class _BoundSWAG(BoundWeights):
     """The draws, with BatchNorm's statistics where there are batches to compute them from."""
 
@@ -185,9 +201,9 @@ class _BoundSWAG(BoundWeights):
         if self._sampler.batches is None:
             return parameters
         if (index, seed) not in self._statistics:
-            with isolated(), SwappedWeights(self.tensors, lambda: parameters):
-                seed_global(seed, "SWAG", index, "batches")
-                self._statistics[index, seed] = _refit(self._model, self._sampler.batches)
+            batches = self._sampler.batches
+            with seeded(batches, seed, "SWAG", index, "batches"), SwappedWeights(self.tensors, lambda: parameters):
+                self._statistics[index, seed] = _refit(self._model, batches)
         return parameters | self._statistics[index, seed]
 
 

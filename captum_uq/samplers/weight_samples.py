@@ -65,6 +65,7 @@ class WeightSamples(Sampler):
         """The samples, for ``model``.
 
         Raises:
+            TypeError: A sample holds something else than a tensor for a weight.
             ValueError: A sample has names or shapes that the model has not.
             NothingToDrawError: All samples are equal.
         """  # noqa: DOC502 -- raised by the helpers
@@ -90,8 +91,8 @@ def _stacked(samples: Any) -> State | None:
     """
     if isinstance(samples, tuple) and len(samples) == 2 and all(isinstance(part, Mapping) for part in samples):
         parameters, buffers = samples
-        return None if parameters.keys() & buffers.keys() else {**parameters, **buffers}
-    return samples if isinstance(samples, Mapping) else None
+        return None if parameters.keys() & buffers.keys() else stored_values({**parameters, **buffers})
+    return stored_values(samples) if isinstance(samples, Mapping) else None
 
 
 def _listed(samples: Any) -> list[State]:
@@ -108,8 +109,15 @@ def _unstacked(stacked: State) -> list[State]:
     """One state dict for each entry of the first dimension, in memory of its own: a view's alignment moves sums.
 
     Raises:
+        TypeError: Some are no tensors.
         ValueError: The weights do not have the same number of samples.
     """
+    for name, value in stacked.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"Stacked weights are tensors (T, *shape), got a {type(value).__name__} for {name}. Give "
+                "torch.as_tensor of it, and leave out what is no weight."
+            )
     lengths = {name: len(value) if value.dim() else 0 for name, value in stacked.items()}
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise ValueError(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from captum_uq.stats._draws import checked, power_of_two, working
+from captum_uq.stats._draws import checked, power_of_two, root, working
 
 
 class Centred(NamedTuple):
@@ -32,12 +32,33 @@ def shifted(draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         The first draw ``(*shape)``, how far each is from it ``(T, *shape)``, and the scale, powers of two ``(*shape)``.
     """
+    values, scale = _scaled(draws)
+    first = _finite(values[0])
+    return first, _less(values, first), scale
+
+
+def mean(draws: Tensor) -> Tensor:
+    """Mean of draws ``(T, *shape)``, in two passes: the second is about what the first found, whatever the order."""
+    values, scale = _scaled(draws)
+    found = _finite(values.detach().mean(dim=0))
+    return (found + _less(values, found).mean(dim=0)) * scale
+
+
+def _scaled(draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Draws over a power of two, ``(T, *shape)``, and that, ``(*shape)``."""
     values = working(checked(draws))
     scale = power_of_two(values.amin(dim=0), values.amax(dim=0))  # torch.aminmax over a dim is far slower
-    deviations = values / scale
-    first = torch.nan_to_num(deviations[0], nan=0.0, posinf=0.0, neginf=0.0)
-    recorded = deviations.requires_grad and torch.is_grad_enabled()  # the gradient of nan_to_num needs them as they are
-    return first, deviations - first if recorded else deviations.sub_(first), scale
+    return values / scale, scale
+
+
+def _finite(values: Tensor) -> Tensor:
+    return torch.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _less(values: Tensor, origin: Tensor) -> Tensor:
+    """How far each is from the origin; overwrites ``values`` where no graph needs them as they are."""
+    recorded = values.requires_grad and torch.is_grad_enabled()
+    return values - origin if recorded else values.sub_(origin)
 
 
 def centre(draws: Tensor) -> Centred:
@@ -50,4 +71,4 @@ def centre(draws: Tensor) -> Centred:
 
 def spread(deviations: Tensor, correction: int) -> Tensor:
     """Standard deviation of draws that are centred already; overwrites ``deviations``."""
-    return (deviations.square_().sum(dim=0) / (len(deviations) - correction)).sqrt()
+    return root(deviations.square_().sum(dim=0) / (len(deviations) - correction))

@@ -117,6 +117,16 @@ class NotKept(ValueError):  # noqa: N818 (what happened is that nothing was kept
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient in which 0/0 is 0 and x/0 is infinity with the sign of x (``denominator >= 0``)."""
-    both_zero = (numerator == 0) & (denominator == 0)
-    return torch.where(both_zero, 0.0, numerator / denominator)
+    """Quotient in which 0/0 is 0 and x/0 is infinity with the sign of x (``denominator >= 0``), of gradient 0 there."""
+    zero = denominator == 0
+    quotient = numerator / denominator.masked_fill(zero, 1)  # autograd multiplies what `where` leaves out by 0, too
+    value = numerator.detach()
+    return torch.where(zero, torch.where(value == 0, 0.0, value / 0), quotient)
+
+
+def root(squares: Tensor) -> Tensor:
+    """Square root, of gradient 0 at 0: there draws agree, and a spread is smallest."""
+    if not squares.requires_grad:
+        return squares.sqrt()
+    zero = squares == 0
+    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)

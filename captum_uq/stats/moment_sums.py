@@ -151,8 +151,12 @@ class MomentSums:
         """Mean over draws; see :func:`captum_uq.stats.expectation`."""
         if self.n_draws == 1:
             return self.low.clone()
-        ends = widest(self.low) / 2 + widest(self.high) / 2  # infinite or NaN where a draw is
-        return self._result(torch.where(ends.isfinite(), self._centre() * self.scale, ends))
+        return self._result(self._of_finite(self._centre() * self.scale, 1))
+
+    def _of_finite(self, values: Tensor, k: int) -> Tensor:
+        """Raw moments of order ``k`` of finite draws; where one is infinite or NaN, what that makes of them."""
+        low, high = widest(self.low), widest(self.high)
+        return torch.where(low.isfinite() & high.isfinite(), values, low**k + high**k)
 
     def variance(self, correction: int = 1) -> Tensor:
         """Variance over draws; see :func:`captum_uq.stats.variance`."""
@@ -182,7 +186,7 @@ class MomentSums:
             return self._result(torch.where(spread == 0, ratio(mean, spread) ** k, raw / spread**k))
         for _ in range(k):
             raw = raw * self.scale  # one by one: 0 times an overflowing scale**k would be NaN
-        return self._result(raw)
+        return self._result(raw if central else self._of_finite(raw, k))
 
     def skewness(self) -> Tensor:
         """Third standardized moment; see :func:`captum_uq.stats.skewness`."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from captum_uq.stats._centre import centre, shifted, spread
+from captum_uq.stats._centre import centre, mean, shifted, spread
 from captum_uq.stats._draws import checked, checked_order, needs_more_than, ratio, result_dtype
 
 
@@ -28,8 +29,7 @@ def expectation(draws: Tensor) -> Tensor:
     """
     if len(checked(draws)) == 1:
         return draws[0].clone()
-    first, deviations, scale = shifted(draws)
-    return ((first + deviations.mean(dim=0)) * scale).to(result_dtype(draws))
+    return mean(draws).to(result_dtype(draws))
 
 
 def variance(draws: Tensor, correction: int = 1) -> Tensor:
@@ -109,14 +109,29 @@ def moment(draws: Tensor, k: int, central: bool = True, standardized: bool = Fal
         tensor(2.)
     """  # noqa: DOC502 (raised in checked_order)
     k = checked_order(k)
-    mean, deviations, scale = centre(draws)
-    powers = deviations if central else deviations + mean
     if standardized:
-        powers = ratio(powers, spread(deviations.clone(), correction=0))
-    result = powers.pow(k).mean(dim=0)
-    for _ in range(0 if standardized else k):
+        return _standardized(draws, k, central).to(result_dtype(draws))
+    if central:
+        _, values, scale = centre(draws)
+    else:
+        first, values, scale = shifted(draws)
+        values = values + first
+    result = values.pow(k).mean(dim=0)
+    for _ in range(k):
         result = result * scale  # one by one: 0 times an overflowing scale**k would be NaN
     return result.to(result_dtype(draws))
+
+
+def _standardized(draws: Tensor, k: int, central: bool) -> Tensor:
+    """Moment of order ``k`` in units of the standard deviation."""
+    about, deviations, _ = centre(draws)
+    size = spread(deviations.clone(), correction=0)
+    agree = size == 0
+    values = (deviations if central else deviations + about) / size.masked_fill(agree, 1)
+    result = values.pow(k).mean(dim=0)
+    if central:
+        return result
+    return torch.where(agree, ratio(about.detach(), size.detach()).pow(k), result)
 
 
 def skewness(draws: Tensor) -> Tensor:

@@ -15,7 +15,8 @@ Channels are summed in every draw, before any statistic: the stdev of a sum is n
 reduction change the draws first, as in ``dist.map(normalization.channel_mean)``.
 
 Every picture of attributions shows one example. Every function returns ``(figure, axes)``, takes axes of one's own
-as ``plt_fig_axis=(figure, axes)``, and needs no screen with ``use_pyplot=False``.
+as ``plt_fig_axis=(figure, axes)``, and needs no screen with ``use_pyplot=False``. Pictures stand on white and look the
+same under every matplotlib style; axes of one's own get a white ground too, and letters that suit their figure.
 """
 
 from captum_uq.visualization.bivariate import visualize_bivariate

@@ -19,10 +19,9 @@ from torch import Tensor
 
 from captum_uq.visualization._maps import bounded, grey
 from captum_uq.visualization._scales import Scale
+from captum_uq.visualization._style import GROUND, LEGEND, LETTERS, LINE, ink_beside, plain, set_title
 
-FigureAxes = tuple[Figure, Axes | Sequence[Axes]]
-INK, LINE = "#333333", "#bbbbbb"
-LEGEND: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 10}
+FigureAxes = tuple[Figure | None, Axes | Sequence[Axes]]
 PANEL = 2.3  # inches
 NARROWEST = 3.3  # inches of a figure that leave room for the label of a colour bar
 
@@ -41,7 +40,7 @@ def make_axes(
         count: Number of panels.
         columns: Panels in a row.
         aspect: Height of a panel over its width.
-        plt_fig_axis: A figure and its axes, in any nesting.
+        plt_fig_axis: A figure, or None for that of the axes, and its axes, in any nesting.
         fig_size: Width and height in inches of a new figure.
         use_pyplot: Whether pyplot makes the figure.
 
@@ -49,28 +48,68 @@ def make_axes(
         The figure and ``count`` axes.
 
     Raises:
-        ValueError: If there is no panel, or there are more or fewer axes than panels.
-    """
+        TypeError: If ``plt_fig_axis`` is no pair of a figure and axes.
+        ValueError: If there is no panel, there are more or fewer axes than panels, or ``fig_size`` is no size.
+    """  # noqa: DOC502 (raised where axes and figure are made)
     if count < 1:
         raise ValueError("there is nothing to draw: ask for at least one panel.")
     if plt_fig_axis is not None:
-        figure, given = plt_fig_axis
-        axes: list[Axes] = np.asarray(given, dtype=object).ravel().tolist()
-        if len(axes) != count:
-            raise ValueError(f"plt_fig_axis needs one axes for each panel, {count}, got {len(axes)}.")
-        return figure, axes
+        figure, axes = _given(plt_fig_axis, count)
+    else:
+        figure, axes = _new(count, columns, aspect, fig_size, use_pyplot)
+    for each in axes:
+        each.set_facecolor(GROUND)  # colours, opacities and letters within are made for it
+    return figure, axes
+
+
+def _given(plt_fig_axis: FigureAxes, count: int) -> tuple[Figure, list[Axes]]:
+    """The user's own figure and axes.
+
+    Raises:
+        TypeError: If that is no pair of a figure and axes.
+        ValueError: If there are more or fewer axes than panels.
+    """
+    pair = plt_fig_axis if isinstance(plt_fig_axis, (tuple, list)) else (plt_fig_axis,)
+    figure = pair[0]
+    axes: list[Axes] = np.asarray(pair[1:], dtype=object).ravel().tolist()
+    fits = len(pair) == 2 and (figure is None or isinstance(figure, (Figure, SubFigure)))
+    if not fits or not all(isinstance(each, Axes) for each in axes):
+        came = ", ".join(type(each).__name__ for each in pair)
+        raise TypeError(
+            f"plt_fig_axis is a pair (figure, axes), as plt.subplots() returns it, got {came}. Of axes alone make "
+            "(axes.figure, axes)."
+        )
+    if len(axes) != count:
+        raise ValueError(f"plt_fig_axis needs one axes for each panel, {count}, got {len(axes)}.")
+    return figure or axes[0].figure.figure, axes
+
+
+def _new(
+    count: int, columns: int, aspect: float, fig_size: tuple[float, float] | None, use_pyplot: bool
+) -> tuple[Figure, list[Axes]]:
     rows = -(-count // columns)
     wide = max(PANEL, NARROWEST / columns)
     figure = _new_figure(fig_size or (columns * wide, rows * (aspect * wide + 0.35) + 0.55), use_pyplot)
-    return figure, [figure.add_subplot(rows, columns, at + 1) for at in range(count)]
+    axes = [figure.add_subplot(rows, columns, at + 1) for at in range(count)]
+    for each in axes:
+        plain(each)
+    return figure, axes
 
 
 def _new_figure(size: tuple[float, float], use_pyplot: bool) -> Figure:
+    """An empty figure on white ground.
+
+    Raises:
+        ValueError: If its size is none.
+    """
+    if np.shape(size) != (2,) or not all(0 < each < np.inf for each in size):
+        raise ValueError(f"fig_size is (width, height) in inches, two numbers above 0; got {size!r}.")
+    form: dict[str, Any] = {"figsize": size, "layout": "constrained", "facecolor": GROUND}
     if not use_pyplot:
-        return Figure(figsize=size, layout="constrained")
+        return Figure(**form)
     import matplotlib.pyplot as plt  # chooses a backend, which a figure without pyplot does not need
 
-    return plt.figure(figsize=size, layout="constrained")
+    return plt.figure(**form)
 
 
 def show(use_pyplot: bool) -> None:
@@ -127,16 +166,16 @@ def draw_image(axes: Axes, image: npt.NDArray[np.float64]) -> None:
 
 def frame(axes: Axes, title: str) -> None:
     """A picture's title and thin frame, without ticks."""
-    axes.set_title(title, fontsize=12, color=INK)
+    set_title(axes, title)
     axes.set(xticks=[], yticks=[], anchor="S")  # as a colour bar anchors what is above it
     axes.spines[:].set(color=LINE, linewidth=0.6)
 
 
 def open_frame(axes: Axes, **ticks: Any) -> None:
     """Thin lines to the left of and below curves and bars; ``ticks`` as ``Axes.tick_params`` takes them."""
-    axes.tick_params(length=3, color=LINE, labelcolor=INK, **ticks)
+    axes.tick_params(length=3, color=LINE, labelcolor=ink_beside(axes), **ticks)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.spines[["left", "bottom"]].set(color=LINE, linewidth=0.8)
 
 
 def short_numbers(axes: Axes) -> None:
@@ -161,7 +200,7 @@ def add_legend(axes: Axes, handles: Sequence[Artist], names: Sequence[str], **ou
             formula, so numbers stand in for them until the legend is made.
         outside: Where it stands beside the axes, as ``Axes.legend`` takes it.
     """
-    within = {"loc": "best", "frameon": True, "framealpha": 0.8, "edgecolor": "none"}
+    within = {"loc": "best", "framealpha": 0.8}
     form = LEGEND | (outside if laid_out(axes.figure) else within)
     legend = axes.legend(handles, [str(at) for at in range(len(handles))], **form)
     for text, name in zip(legend.get_texts(), names, strict=True):
@@ -207,7 +246,9 @@ def colour_bar(figure: Figure, drawn: AxesImage, axes: Axes | Sequence[Axes], sc
     wide = isinstance(axes, Sequence) and len(axes) > 1
     form: dict[str, Any] = {"shrink": 0.4, "aspect": 34, "fraction": 0.05} if wide else {"shrink": 0.75, "aspect": 18}
     bar = figure.colorbar(drawn, ax=axes, orientation="horizontal", pad=0.03, extend=scale.extend, **form)
-    bar.set_ticks(list(scale.ticks), labels=list(scale.ticks.values()), fontsize=10, color=INK)
-    bar.set_label(label, fontsize=10, color=INK)
+    plain(bar.ax)
+    letters: dict[str, Any] = {"fontsize": LETTERS, "color": ink_beside(bar.ax)}
+    bar.set_ticks(list(scale.ticks), labels=list(scale.ticks.values()), **letters)
+    bar.set_label(label, **letters)
     bar.ax.tick_params(length=0)
     bar.outline.set(color=LINE, linewidth=0.6)

@@ -18,6 +18,11 @@ from captum_uq.normalization import channel_sum
 WAY_OUT = "Choose what they stand for, as in dist.map(torch.nan_to_num)."
 LEAST, MOST = 0.4, 3.0  # height over width of a panel, lest a figure be too low for its legend or a hundred inches high
 
+_WAYS = (
+    " Sum over other axes in every draw, dist.map(lambda draw: draw.sum(axis)), or choose from them, dist[0].",
+    " Keep the axes of an example in every draw; draws of one example are DistributionAttribution(draws[:, None]).",
+)
+
 Image = Tensor | npt.NDArray[np.generic]
 """An image as Captum's models and plots take it: a tensor ``(C, H, W)`` or an array ``(H, W, C)``; or ``(H, W)``."""
 
@@ -34,19 +39,31 @@ def checked_distribution(dist: object) -> None:
     require_distribution(dist, "a plot", "plain maps are Captum's")
 
 
-def only_example(dist: DistributionAttribution, batched: bool) -> DistributionAttribution:
+def only_example(
+    dist: DistributionAttribution, rule: str, least: int, most: int | None = None
+) -> DistributionAttribution:
     """The only example of a batch; what is no batch, as it is.
 
     Args:
         dist: A distribution.
-        batched: Whether its first axis is that of examples.
+        rule: Which shapes an example has, for the message.
+        least: How many axes it has.
+        most: How many it may have, or None for any number.
 
     Returns:
         The distribution of one example.
 
     Raises:
-        ValueError: If there are several examples, or none.
-    """
+        TypeError: If ``dist`` is no distribution.
+        ValueError: If an example has another shape or no entry, or there are several examples, or none.
+    """  # noqa: DOC502 (raised by the check)
+    checked_distribution(dist)
+    batched = dist._record.has_examples  # the number of axes does not tell
+    count = dist.ndim - batched
+    if not least <= count <= (most or count) or dist.numel() == 0:
+        came = f"{tuple(dist.shape)}{', the first axis that of examples' if batched else ''}"
+        way_out = _WAYS[count < least] if dist.numel() else " Nothing can be drawn of an axis without entries."
+        raise ValueError(f"{rule}, got {came}.{way_out}")
     if not batched:
         return dist
     if len(dist) != 1:
@@ -67,12 +84,8 @@ def image_maps(dist: DistributionAttribution) -> DistributionAttribution:
     Raises:
         TypeError: If ``dist`` is no distribution.
         ValueError: If it holds several examples, or no image.
-    """  # noqa: DOC502 (raised by the check, too)
-    checked_distribution(dist)
-    if not 2 <= dist.ndim <= 4 or dist.numel() == 0:
-        raise ValueError(f"an image's attribution has shape (C, H, W) or (H, W), got {tuple(dist.shape)}.")
-    batched = dist.ndim == 4 or (dist.ndim == 3 and dist._record.has_examples)
-    image = only_example(dist, batched).cpu().double()
+    """  # noqa: DOC502 (raised by the check)
+    image = only_example(dist, "an image's attribution has shape (C, H, W) or (H, W)", 2, 3).cpu().double()
     return image if image.ndim == 2 else image[None].map(partial(channel_sum, keepdim=False))[0]
 
 

@@ -62,8 +62,14 @@ def blend(strength: Array, certainty: Array, divided: float = DIVIDED) -> Array:
     return np.asarray(1 - np.abs(strength)[..., None] * (1 - full))
 
 
+def luminance(colour: Array) -> float:
+    """The relative luminance of WCAG 2.1, from 0 to 1, of red, green and blue from 0 to 1."""
+    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
+    return float(linear @ np.array([0.2126, 0.7152, 0.0722]))
+
+
 def ink_on(colour: Array) -> str:
-    """Black or white, whichever is the easier to read on a colour (relative luminance of WCAG 2.1).
+    """Black or white, whichever is the easier to read on a colour.
 
     Args:
         colour: Red, green and blue from 0 to 1, shape ``(3,)``.
@@ -71,6 +77,4 @@ def ink_on(colour: Array) -> str:
     Returns:
         ``"black"`` or ``"white"``; their contrast is 4.5 at least.
     """
-    linear = np.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055) ** 2.4)
-    luminance = float(linear @ np.array([0.2126, 0.7152, 0.0722]))
-    return "black" if luminance > 0.179 else "white"  # sqrt(1.05 * 0.05) - 0.05: equal contrast with both
+    return "black" if luminance(colour) > 0.179 else "white"  # sqrt(1.05 * 0.05) - 0.05: equal contrast with both

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, LINE, FigureAxes, inches, legend_below, make_axes, short_numbers, show
-from captum_uq.visualization._maps import checked_distribution, finite, only_example
+from captum_uq.visualization._axes import FigureAxes, inches, legend_below, make_axes, short_numbers, show
+from captum_uq.visualization._maps import finite, only_example
 from captum_uq.visualization._palette import certainty_of
+from captum_uq.visualization._style import INK, LINE, ink_beside, set_title
 
 POSITIVE, NEGATIVE = "#c23b3b", "#3b5fc2"
 FADED = 0.35
@@ -28,11 +29,8 @@ def feature_draws(dist: DistributionAttribution) -> Tensor:
         TypeError: If ``dist`` is no distribution.
         ValueError: If it holds several examples, NaN or infinity, or is no row of features.
     """  # noqa: DOC502 (raised by the checks)
-    checked_distribution(dist)
-    if not 1 <= dist.ndim <= 2 or dist.numel() == 0:
-        raise ValueError(f"the attribution of a row of a table has shape (F,), got {tuple(dist.shape)}.")
-    only_example(dist, batched=dist.ndim == 2)
-    return finite(dist.cpu().draws.reshape(dist.n_draws, -1), "a draw")
+    row = only_example(dist, "the attribution of a row of a table has shape (F,)", 1, 1)
+    return finite(row.cpu().draws, "a draw")
 
 
 def checked_names(names: Sequence[str] | None, count: int, what: str = "feature") -> list[str]:
@@ -108,7 +106,7 @@ def bar_plot(
     if own is not None:
         mark_deterministic(axes, own)
     frame_rows(axes, names, title, quantity)
-    axes.set_ylabel(what, color=INK)
+    axes.set_ylabel(what, color=ink_beside(axes))
     show(use_pyplot)
     return figure, axes
 
@@ -151,9 +149,7 @@ def sign_colour(mean: float) -> str:
     return POSITIVE if mean > 0 else NEGATIVE
 
 
-def frame_rows(
-    axes: Axes, labels: Sequence[str], title: str, quantity: str = "attribution", pad: float | None = None
-) -> None:
+def frame_rows(axes: Axes, labels: Sequence[str], title: str, quantity: str = "attribution", pad: float = 6.0) -> None:
     """Names to the left, a line at 0, the first row on top.
 
     Args:
@@ -161,14 +157,14 @@ def frame_rows(
         labels: A name for each row, from top to bottom.
         title: What is drawn.
         quantity: What the numbers are.
-        pad: Points between the rows and the title, by default matplotlib's.
+        pad: Points between the rows and the title.
     """
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_yticks(range(len(labels)), list(labels), color=INK, parse_math=False)
-    axes.tick_params(length=0, labelcolor=INK)
+    axes.set_yticks(range(len(labels)), list(labels), parse_math=False)
+    axes.tick_params(length=0, labelcolor=ink_beside(axes))
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set(color=LINE, linewidth=0.6)
     short_numbers(axes)
-    axes.set_xlabel(quantity, color=INK)
-    axes.set_title(title, fontsize=12, color=INK, pad=pad, parse_math=False)
+    axes.set_xlabel(quantity, color=ink_beside(axes))
+    set_title(axes, title, pad=pad)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import make_axes
 
-from captum_uq.visualization._axes import INK, LINE, laid_out, room_beside
+from captum_uq.visualization._axes import laid_out, room_beside
 from captum_uq.visualization._palette import WORDS, Array
 from captum_uq.visualization._scales import Scale
+from captum_uq.visualization._style import LINE, ink_beside, plain
 
 STEPS = 41  # odd: the middle column is 0
 WORD_ROOM = 40  # points, for what the legend says to its right
@@ -47,13 +48,15 @@ def colour_square(
         colours(strengths, certainties), origin="lower", aspect="auto", extent=(scale.low, scale.high, 0.0, 1.0)
     )
     numbers, power = scale.short_ticks
-    square.set_xticks(list(scale.ticks), numbers, fontsize=9, color=INK)
-    square.set_yticks([0.0, 1.0], list(WORDS[certainty]), fontsize=9, color=INK)
+    plain(square)
+    letters: dict[str, Any] = {"fontsize": 9, "color": ink_beside(square)}
+    square.set_xticks(list(scale.ticks), numbers, **letters)
+    square.set_yticks([0.0, 1.0], list(WORDS[certainty]), **letters)
     square.yaxis.set_ticks_position("right")  # away from the map
     low, high = square.get_yticklabels()
     low.set_verticalalignment("bottom")
     high.set_verticalalignment("top")
-    square.set_xlabel(f"mean / {power}" if power else "mean", fontsize=9, color=INK)
+    square.set_xlabel(f"mean / {power}" if power else "mean", **letters)
     square.tick_params(axis="x", length=0, pad=5)
     square.tick_params(axis="y", length=0)
     square.spines[:].set(color=LINE, linewidth=0.6)

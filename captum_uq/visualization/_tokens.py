@@ -76,7 +76,8 @@ def tokens_of(dist: DistributionAttribution, tokens: Sequence[str], certainty: s
     checked_distribution(dist)
     if isinstance(tokens, str):
         raise TypeError("tokens is a sequence of strings, one for each token, got one string; split it.")
-    draws = finite(_text_draws(dist), "a draw")
+    text = only_example(dist, "the attribution of a text has shape (L,) or (L, E)", 1, 2)
+    draws = finite(text.cpu().draws.double().reshape(text.n_draws, len(text), -1).sum(-1), "a draw")
     texts = tuple(_shown(str(token)) for token in tokens)
     if len(texts) != draws.shape[1]:
         raise ValueError(
@@ -85,19 +86,6 @@ def tokens_of(dist: DistributionAttribution, tokens: Sequence[str], certainty: s
         )
     scale = symmetric(stats.expectation(draws), COLOURS, outlier_perc)
     return Tokens(texts, draws, certainty_of(draws, certainty).numpy(), scale)
-
-
-def _text_draws(dist: DistributionAttribution) -> Tensor:
-    """Draws ``(T, L)`` of the only text, in CPU memory.
-
-    Raises:
-        ValueError: If there are several texts, or none.
-    """
-    single = only_example(dist, batched=dist._record.has_examples and dist.ndim > 1)
-    if not 1 <= single.ndim <= 2 or single.numel() == 0:
-        raise ValueError(f"the attribution of a text has shape (L,) or (L, E), got {tuple(dist.shape)}.")
-    draws = single.cpu().draws.double()
-    return draws if draws.ndim == 2 else draws.sum(-1)
 
 
 def _shown(token: str) -> str:

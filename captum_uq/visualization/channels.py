@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_uq.distribution import DistributionAttribution
 from captum_uq.visualization._axes import FigureAxes
-from captum_uq.visualization._maps import checked_distribution, finite, only_example, own_map
+from captum_uq.visualization._maps import finite, only_example, own_map
 from captum_uq.visualization._rows import bar_plot, checked_names, first_rows
 
 REDUCTIONS = ("sum", "mean")
@@ -83,11 +83,7 @@ def _one_example(dist: DistributionAttribution) -> DistributionAttribution:
         TypeError: If ``dist`` is no distribution.
         ValueError: If it holds several examples, or no channels.
     """  # noqa: DOC502 (raised by the check)
-    checked_distribution(dist)
-    single = only_example(dist, batched=dist._record.has_examples and dist.ndim > 1)
-    if single.ndim < 1 or single.numel() == 0:
-        raise ValueError(f"the attribution of a layer has shape (C, *space), as (C, H, W), got {tuple(dist.shape)}.")
-    return single.cpu()
+    return only_example(dist, "the attribution of a layer has shape (C, *space), as (C, H, W)", 1).cpu()
 
 
 def _over_space(maps: Tensor, reduction: str) -> Tensor:

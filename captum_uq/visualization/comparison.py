@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 
 from captum_uq.metrics import Comparison, PairedDifference
-from captum_uq.visualization._axes import INK, FigureAxes, make_axes, room_beside, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, room_beside, show
 from captum_uq.visualization._palette import ABOVE, BELOW
 from captum_uq.visualization._rows import ROW, frame_rows, width
+from captum_uq.visualization._style import LETTERS, ink_beside
 
 OPEN = "#808080"  # where the interval holds 0
 COLUMNS = (62, 108)  # points from the axes to where p values and wins end
@@ -109,8 +110,8 @@ def _write_row(
             horizontalalignment="right",
             verticalalignment="center",
             annotation_clip=False,
-            color=INK,
-            fontsize=10,
+            color=ink_beside(axes),
+            fontsize=LETTERS,
         )
 
 

@@ -12,19 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import (
-    INK,
-    LEGEND,
-    FigureAxes,
-    legend_below,
-    make_axes,
-    open_frame,
-    short_numbers,
-    show,
-)
+from captum_uq.visualization._axes import FigureAxes, legend_below, make_axes, open_frame, short_numbers, show
 from captum_uq.visualization._palette import ABOVE, Array
 from captum_uq.visualization._rows import counted
 from captum_uq.visualization._scores import target_scores
+from captum_uq.visualization._style import INK, LEGEND, ink_beside, set_title
 
 BARS, MOST = "#9ebcda", 64
 LEAST = 0.015  # of the axes: a bar as narrow as its bin may not be seen
@@ -82,11 +74,11 @@ def visualize_predictions(
     figure, axes = make_axes(count, columns, 1, plt_fig_axis, size, use_pyplot)
     for at, each in enumerate(axes):
         _draw_panel(each, scores[:, at].numpy(), None if own is None else float(own[at]), edges, LEAST * span)
-        each.set_title(f"example {at}" if count > 1 else counted(scores), fontsize=11, color=INK)
+        set_title(each, f"example {at}" if count > 1 else counted(scores), size=11)
     for at, each in enumerate(axes):
         each.set_xlim(min(marks) - 0.03 * span, max(marks) + 0.03 * span)
-        each.set_xlabel("score" if at >= count - columns else "", color=INK)
-        each.set_ylabel("draws" if at % columns == 0 else "", color=INK)
+        each.set_xlabel("score" if at >= count - columns else "", color=ink_beside(each))
+        each.set_ylabel("draws" if at % columns == 0 else "", color=ink_beside(each))
     _explain(figure, axes, outside=plt_fig_axis is None)
     show(use_pyplot)
     return figure, axes

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import INK, FigureAxes, make_axes, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, show
 from captum_uq.visualization._palette import Array
 from captum_uq.visualization._rows import (
     FADED,
@@ -24,6 +24,7 @@ from captum_uq.visualization._rows import (
     sign_colour,
     width,
 )
+from captum_uq.visualization._style import INK
 
 KINDS = ("box", "violin")
 HALF = 0.36  # of the height of a row

@@ -70,7 +70,8 @@ def visualize_text(
     shown = tokens_of(dist, tokens, certainty, outlier_perc)
     size = fig_size or (WIDTH, _height(shown, font_size) + 1.0 * show_colorbar)
     figure, (axes,) = make_axes(1, 1, 1, plt_fig_axis, size, use_pyplot)
-    axes.set_axis_off()
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)  # and no set_axis_off, which takes the white ground away
     if show_colorbar:
         height = size[1] if plt_fig_axis is None else axes.get_window_extent().height / figure.dpi
         colour_square(axes, fade, shown.scale, certainty, "bottom", fraction=min(0.75 / height, 0.5))

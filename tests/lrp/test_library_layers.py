@@ -44,3 +44,18 @@ def test_a_gate_of_timms_counts_as_constant(name: str, composite: Any) -> None:
     inputs = torch.randn(2, 8, dtype=torch.float64)
     relevance = LRP(model, composite).attribute(inputs.clone(), target=1)
     torch.testing.assert_close(relevance.sum(1), model(inputs)[:, 1], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("composite", [EpsilonComposite(), ZPlusComposite()], ids=repr)
+def test_a_batchnorm_of_timms_with_its_activation_is_folded(composite: Any) -> None:
+    pytest.importorskip("timm", reason="the layer is timm's")
+    layer = importlib.import_module("timm.layers.norm_act").BatchNormAct2d(4)
+    norm, conv, head = nn.BatchNorm2d(4), nn.Conv2d(2, 4, 3), nn.Linear(36, 3)
+    nn.init.normal_(layer.running_mean)
+    nn.init.normal_(layer.weight)
+    norm.load_state_dict(layer.state_dict())
+    one = nn.Sequential(conv, layer, nn.Flatten(), head).double().eval()
+    two = nn.Sequential(conv, norm, nn.ReLU(), nn.Flatten(), head).double().eval()
+    inputs = torch.randn(2, 2, 5, 5, dtype=torch.float64)
+    found, expected = (LRP(model, composite).attribute(inputs.clone(), target=1) for model in (one, two))
+    torch.testing.assert_close(found, expected)

@@ -406,14 +406,39 @@ def test_a_composite_is_a_composite() -> None:
 def test_relevance_is_left_behind_where_captums_layer_lrp_reads_it() -> None:
     """Of a whole network it would be all activations once more."""
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
-    inputs, left = torch.randn(1, 4), {}
+    inputs, left, ran = torch.randn(1, 4), {}, []
+
+    class Own(EpsilonRule):
+        def connect(self, *args: Any) -> Tensor:
+            ran.append(self)
+            return super().connect(*args)
+
     for name, method in {
         "captum": captum.attr.LRP(model),
         "ours": LRP(model, composite=EpsilonComposite()),
         "layer": LayerLRP(model, model[0], composite=EpsilonComposite()),
     }.items():
-        rule = model[0].rule = EpsilonRule()
+        rule = model[0].rule = Own()
         method.attribute(inputs, target=1)
-        left[name] = bool(rule.relevance_output)
+        left[name] = bool(ran[-1].relevance_output)
         assert rule.keeps_relevance
     assert left == {"captum": True, "ours": False, "layer": True}
+
+
+@pytest.mark.parametrize("composite", [None, EpsilonComposite()], ids=["Captum's own", "epsilon"])
+def test_inputs_and_weights_that_relevance_cannot_meet_are_refused(composite: EpsilonComposite | None) -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(10, 4), nn.Linear(4, 2)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            return self.head(self.embedding(ids).mean(1))
+
+    model, ids, lazy = Tokens(), torch.randint(0, 10, (2, 3)), nn.Sequential(nn.LazyLinear(2))
+    for method in (LRP(model, composite), LayerLRP(model, model.embedding, composite)):
+        with pytest.raises(TypeError, match="got torch.int64. Of token ids .*configure_interpretable_embedding_layer"):
+            method.attribute(ids, target=0)
+    with pytest.raises(ValueError, match="0.weight has none yet. Run the network once"):
+        LRP(lazy, composite).attribute(torch.rand(1, 3), target=0)
+    assert type(lazy[0]) is nn.LazyLinear

@@ -246,3 +246,50 @@ def test_drawn_weights_are_those_of_the_draw(name: str, drawn: str) -> None:
         for road in ("loop", "fold"):
             with pytest.raises(TypeError, match="gives something else than they do"):
                 uq.attribute(inputs, target=1, n_draws=9, seed=0, execution=road)
+
+
+@pytest.mark.parametrize("rule", [EpsilonRule(), ZPlusRule()], ids=repr)
+def test_a_rule_runs_a_layer_as_it_was_called(rule: LayerRule) -> None:
+    """What is given by name is a part of the call; an activation given so has no relevance, and is refused."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 4, bias=False)
+
+        def forward(self, x: Tensor, scale: float | Tensor = 1.0) -> Tensor:
+            return self.layer(x) * scale
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head, self.gate = Scaled(), nn.Linear(4, 2, bias=False), nn.Linear(5, 4)
+            self.gated = False
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.first(x, scale=self.gate(x) if self.gated else -3.0))
+
+    network, x = Network().double(), torch.rand(3, 5).double()
+    composite = EpsilonComposite(1e-12, rules={"first": rule})
+    torch.testing.assert_close(LRP(network, composite).attribute(x, target=0).sum(1), network(x)[:, 0])
+    assert "_lrp_kwargs" not in vars(network.first)
+    network.gated = True
+    with pytest.raises(TypeError, match=r"Scaled 'first' took \['Tensor', 'scale='\]"):
+        LRP(network, composite).attribute(x, target=0)
+
+
+@pytest.mark.parametrize("composite", [make() for make in shipped().values()], ids=shipped().keys())
+def test_an_autocast_inside_the_forward_is_over_when_relevance_passes(composite: Composite) -> None:
+    class Cast(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.body(x).float()
+
+    network, x = Cast(), torch.rand(3, 4)
+    found = LRP(network, composite).attribute(x, target=0)
+    expected = LRP(network.body, composite).attribute(x, target=0)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05 * float(expected.abs().max()))

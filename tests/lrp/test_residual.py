@@ -269,3 +269,41 @@ def test_the_rule_of_additions_is_an_argument() -> None:
     assert isinstance(ZPlusComposite().addition, ZPlusRule)
     assert isinstance(ZPlusComposite(addition=EpsilonRule()).addition, EpsilonRule)
     assert isinstance(EpsilonComposite(max_pool="average")._max_pool_rule(), AveragePoolRule)
+
+
+WITH_A_PARAMETER: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]] = {
+    "h + p": (lambda h, p: h + p, lambda p: (torch.ones(4).double(), p)),
+    "h + p.view": (lambda h, p: h + p.view(1, -1), lambda p: (torch.ones(4).double(), p)),
+    "h + p[:4]": (lambda h, p: h + p[:4], lambda p: (torch.ones(4).double(), p)),
+    "h - 2 * p": (lambda h, p: h - 2 * p, lambda p: (torch.ones(4).double(), -2 * p)),
+    "h * p": (lambda h, p: h * p, lambda p: (p, torch.zeros(4).double())),
+    "h * p.view": (lambda h, p: h * p.view(1, -1), lambda p: (p, torch.zeros(4).double())),
+    "h * p.exp()": (lambda h, p: h * p.exp(), lambda p: (p.exp(), torch.zeros(4).double())),
+    "F.linear": (lambda h, p: h * F.linear(p, torch.eye(4).double()), lambda p: (p, torch.zeros(4).double())),
+}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(("function", "as_numbers"), WITH_A_PARAMETER.values(), ids=WITH_A_PARAMETER.keys())
+def test_what_a_forward_makes_of_parameters_is_constant_whether_they_are_trained_or_not(
+    function: Callable, as_numbers: Callable, trained: bool
+) -> None:
+    """With LRP-0 a gain or a shift of an activation passes the relevance of what comes out."""
+
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(5, 4, bias=False), nn.Linear(4, 2, bias=False)
+            self.p = nn.Parameter(torch.rand(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(function(self.first(x), self.p))
+
+    network, x = Own().double(), torch.randn(3, 5).double()
+    network.requires_grad_(trained)
+    found = LRP(network, EpsilonComposite(0.0)).attribute(x, target=1)
+    assert {p.requires_grad for p in network.parameters()} == {trained}
+    with torch.no_grad():
+        (gain, shift), h = as_numbers(network.p), network.first(x)
+        share = (gain * h + shift) * network.head.weight[1] / h
+        torch.testing.assert_close(found, x * (share @ network.first.weight))

@@ -77,6 +77,7 @@ BAD = [
     case(ValueError, "max_fraction must be above 0 and at most 1, got 1.5", max_fraction=1.5),
     case(ValueError, "max_fraction must be above 0 and at most 1, got 0", max_fraction=0),
     case(ValueError, "max_fraction must be above 0 and at most 1, got '0.5'", max_fraction="0.5"),
+    case(ValueError, r"got tensor\(0.5000\). Pass a plain number", max_fraction=torch.tensor(0.5)),
     case(TypeError, r"forward_func must be a model.*got MCDropout\(\).*sampler.predictive", forward_func=MCDropout()),
     case(TypeError, "attributions are ranked, got torch.complex64", attributions=RANKS.to(torch.complex64)),
     case(ValueError, "max_examples_per_batch must be.*got -1", max_examples_per_batch=-1),
@@ -84,6 +85,13 @@ BAD = [
     case(ValueError, "order must be one of .*'lerf', 'morf', 'random'.*got 'best'", order="best"),
     case(ValueError, "mode must be one of", mode="both"),
     case(ValueError, "score must be one of.*got 'logit'", score="logit"),
+    case(ValueError, r"score must be one of.*got \['output'\]", score=["output"]),
+    case(
+        TypeError,
+        "score must return real numbers, got torch.complex64",
+        score=lambda outputs, target: outputs[:, 0] + 1j,
+    ),
+    case(TypeError, "forward_func must return real numbers, got.*64", forward_func=lambda x: model(x) + 1j),
     case(ValueError, "tie_break must be one of", tie_break="first"),
     case(ValueError, "nan_policy must be one of", nan_policy="omit"),
     case(ValueError, "group_relevance must be one of", group_relevance="max"),
@@ -166,6 +174,8 @@ BAD = [
         attributions=(RANKS, RANKS),
         baselines=TABLE,
     ),
+    case(TypeError, "mean and std of UniformNoise must be numbers.*got str", perturb_func=UniformNoise("a")),
+    case(TypeError, "mean and std of UniformNoise must be numbers.*got list", perturb_func=UniformNoise(0.0, [1.0])),
     case(TypeError, "must be token ids, got 0.5", inputs=TABLE.long(), baselines=0.5),
     case(ValueError, "got both", baselines=0.0, perturb_func=UniformNoise()),
     case(TypeError, "perturb_func must be a fill.*got 'blur' for 1 input", perturb_func="blur"),
@@ -181,6 +191,13 @@ BAD = [
         perturb_func=UniformNoise(0.5, torch.tensor([1.0, 0, 1, 1])),
     ),
     case(ValueError, r"GaussianBlur fills.*\(N, C, H, W\)", perturb_func=GaussianBlur()),
+    case(
+        ValueError,
+        r"GaussianBlur fills.*perturb_func=\(Constant\(0\), GaussianBlur\(\)\)",
+        inputs=(TABLE.long(), IMAGE),
+        attributions=(RANKS, PIXELS),
+        perturb_func=GaussianBlur(),
+    ),
     case(ValueError, "odd kernel_size", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(4)),
     case(ValueError, "sigma above 0", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(5, 0.0)),
     case(ValueError, "sigma above 0.*'5'", inputs=IMAGE, attributions=PIXELS, perturb_func=GaussianBlur(5, "5")),
@@ -239,7 +256,7 @@ def test_a_model_left_in_train_mode_warns(layer):
 
 @pytest.mark.parametrize("place", [0, 2, 3])
 @pytest.mark.parametrize("tie_break", ["stable", "random"])
-@pytest.mark.parametrize("order", ["morf", "lerf", "random"])
+@pytest.mark.parametrize("order", ["morf", "lerf"])
 def test_nan_is_found_wherever_it_stands_and_in_every_order(order, tie_break, place):
     maps = RANKS.clone()
     maps[1, place] = NAN

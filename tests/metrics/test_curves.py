@@ -90,6 +90,8 @@ def test_examples_are_selected_by_their_numbers_or_one_mask():
     for none in ([], torch.zeros(8, dtype=torch.bool), np.array([])):
         assert CURVE.select(none).scores.shape == (0, SCORES.shape[1])
         assert len(replace(CURVE, fractions=POINTS.expand(8, -1)).select(none).fractions) == 0
+    for part in (slice(2), slice(None, None, -3), slice(6, 99), slice(0)):
+        assert torch.equal(CURVE.select(part).scores, torch.from_numpy(SCORES.numpy()[part].copy()))
     with pytest.raises(ValueError, match=r"takes indices.*got shape \(2,\) of torch.float32"):
         CURVE.select([0.0, 1.0])
     draws = replace(CURVE, scores=SCORES.expand(3, -1, -1), tie_fraction=torch.zeros(3, 8))

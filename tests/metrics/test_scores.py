@@ -118,3 +118,35 @@ def test_a_function_that_differentiates_inside_does_so_under_enable_grad(limit):
     slopes = np.cos(outputs()) @ WEIGHTS.numpy().T
     np.testing.assert_allclose(found, (slopes**2).sum(-1))
     assert not found.requires_grad
+
+
+INTEGERS = [torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_score_of_any_dtype_gives_the_curve_of_the_same_floats(dtype):
+    def correct(outputs, target):
+        return outputs.argmax(1) == target
+
+    found, expected = (
+        deletion(model, INPUTS, MAPS, target=TARGET, n_steps=F, score=lambda o, t, d=d: correct(o, t).to(d))
+        for d in (dtype, torch.float32)
+    )
+    assert torch.equal(found.scores, expected.scores.to(found.scores))
+    np.testing.assert_allclose(found.fractions, np.arange(F + 1) / F, rtol=1e-6)
+    np.testing.assert_allclose(found.auc, expected.auc, rtol=1e-6)
+    np.testing.assert_allclose(found.mean(), expected.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("score", BY_HAND)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_outputs_of_half_precision_are_scored_in_float32(dtype, score):
+    def half(rows):
+        return model(rows).to(dtype)
+
+    found, expected = (
+        deletion(forward, INPUTS, MAPS, target=TARGET, n_steps=F, score=score).scores
+        for forward in (half, lambda rows: half(rows).double())
+    )
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

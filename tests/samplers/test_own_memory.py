@@ -13,11 +13,12 @@ from captum import attr
 from torch import nn
 
 from captum_uq import StochasticAttribution
-from captum_uq.samplers import BayesianLayers, BoundWeights, MCDropout, NoiseGrad, Sampler
+from captum_uq.samplers import BayesianLayers, BoundWeights, MCDropout, NoiseGrad, Sampler, WeightSamples
 from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._weights import tensors_of
 from roads import hold_equal
-from samplers.table import NETWORKS, SAMPLERS, Constant
+from samplers import table
+from samplers.table import NETWORKS, SAMPLERS, Constant, Kind, Perceptron, members
 
 every_sampler = pytest.mark.parametrize("source", SAMPLERS.values(), ids=SAMPLERS.keys())
 every_network = pytest.mark.parametrize("kind", NETWORKS.values(), ids=NETWORKS.keys())
@@ -209,3 +210,68 @@ def test_bayesian_layers_as_they_stand_are_at_the_mean_of_their_weights():
     found = [BayesianLayers(network).agreement(x, 12, labels=labels) for seed in range(3) if torch.manual_seed(seed)]
     assert len({each.share for each in found}) == 1
     assert found[0].deterministic_accuracy == pytest.approx((mean(x).argmax(1) == 1).float().mean().item())
+
+
+class Watching(Perceptron):
+    """Its forward keeps statistics in buffers, in eval mode too, and uses them: as quantisation's observers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("level", torch.zeros(5))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        self.seen += 1
+        self.level.mul_(0.9).add_(x.detach().mean(0), alpha=0.1)
+        return super().forward((x + self.level) ** 2)
+
+
+WATCHING = Kind(Watching, (5,), "hidden")
+
+
+@every_sampler
+def test_buffers_that_a_forward_writes_into_are_those_of_the_draw_alone(source, monkeypatch):
+    """Not those of a member or a state dict of the user's, nor of the draw before."""
+    monkeypatch.setitem(NETWORKS, "watching", WATCHING)
+    network, x = WATCHING.network(), WATCHING.inputs(4)
+    given = []
+    monkeypatch.setattr(table, "members", lambda *args: given.append(members(*args)) or given[-1])
+    sampler = source(network)
+    before = copy.deepcopy([member.state_dict() for nets in given for member in nets])
+    own = copy.deepcopy(network.state_dict())
+    oracles = [functools.partial(sampler.network, t, x, seed=4, model=network) for t in range(3)]
+    for _ in range(2):
+        assert torch.equal(sampler.outputs(x, 3, seed=4, model=network), torch.stack([make()(x) for make in oracles]))
+        uq = StochasticAttribution(attr.Saliency(network), sampler)
+        for execution in ("loop", "auto"):
+            found = uq.attribute(x, target=1, n_draws=3, seed=4, execution=execution, return_predictions=False)
+            for t, make in enumerate(oracles):
+                torch.testing.assert_close(found.draws[t], attr.Saliency(make()).attribute(x, target=1))
+    with sampler.draw(1, x, model=network):
+        network(x)
+    after = [network.state_dict(), *(member.state_dict() for nets in given for member in nets)]
+    for state, expected in zip(after, [own, *before], strict=True):
+        assert all(torch.equal(state[name], value) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("size", [5, 600], ids=["small", "large"])
+def test_many_draws_at_once_do_not_write_into_stored_buffers(size):
+    """Those of weights so large that each draw runs by itself, too."""
+
+    class Wide(nn.Linear):
+        def __init__(self):
+            super().__init__(size, size)
+            self.register_buffer("level", torch.zeros(size))
+
+        def forward(self, x):
+            self.level.add_(1)
+            return super().forward(x) + self.level
+
+    torch.manual_seed(0)
+    nets, network, x = [Wide() for _ in range(3)], nn.Sequential(Wide(), nn.Linear(size, 3)), torch.randn(2, size)
+    states = [{f"0.{name}": value for name, value in net.state_dict().items()} for net in nets]
+    uq = StochasticAttribution(attr.Saliency(network), WeightSamples(states))
+    for execution in ("fold", "loop"):
+        found = uq.attribute(x, target=1, seed=0, execution=execution)
+        assert not any(net.level.any() for net in nets)
+    assert found.n_draws == 3

@@ -83,6 +83,20 @@ def test_summaries_of_predictions_follow_their_formulas():
         assert torch.equal(found.classes(), given.argmax(-1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("classes", [1, 3])
+def test_summaries_of_predictions_lose_no_more_than_their_dtype_rounds(dtype, classes):
+    """A mutual information is the small difference of two large entropies."""
+    own = outputs(1, 6, classes)
+    given = (own + 0.1 * outputs(300, 6, classes)).to(dtype)
+    found, expected = Predictions.of(given, own[0]), Predictions.of(given.double(), own[0])
+    names = ("mutual_information", "entropy", "predictive", "probabilities", "flip_rate", "expectation", "variance")
+    for name in names:
+        result, exact = getattr(found, name)(), getattr(expected, name)()
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result.double(), exact, rtol=2 * torch.finfo(dtype).eps, atol=2e-7, err_msg=name)
+
+
 def test_the_flip_rate_counts_against_the_network_or_the_most_frequent_class():
     logits = torch.eye(3)[torch.tensor([[0, 1], [0, 1], [2, 0]])]
     assert Predictions.of(logits).flip_rate().tolist() == pytest.approx([1 / 3, 1 / 3])

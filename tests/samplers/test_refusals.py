@@ -2,7 +2,9 @@
 
 import copy
 import sys
+from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from captum import attr
@@ -13,6 +15,7 @@ from captum_uq.samplers import (
     SWAG,
     BayesianLayers,
     Compose,
+    DrawError,
     DropConnect,
     Ensemble,
     InputNoise,
@@ -125,6 +128,14 @@ BAD = {
         "one T for all",
     ),
     "no function": (lambda: from_callable(3), TypeError, "fn\\(index, generator\\)"),
+    **{
+        f"{count!r} draws": (lambda count=count: from_callable(print, max_draws=count), ValueError, "a whole number")
+        for count in (0, -1, 2.5, True, "3", float("nan"))
+    },
+    **{
+        f"noise on {wrong!r}": (lambda wrong=wrong: InputNoise(arguments=wrong), TypeError, "positions .* or names")
+        for wrong in (None, 1.5, True, [0, None], np.float64(1), nn.Identity())
+    },
     "an unknown kind": (lambda: from_callable(print, kind="prior"), ValueError, "kind is one of"),
     "one sampler composed": (lambda: Compose(NoiseGrad()), ValueError, "at least two"),
     "something else composed": (lambda: Compose(NoiseGrad(), MCDropout), TypeError, "Compose takes samplers"),
@@ -171,6 +182,17 @@ def test_modules_that_match_nothing_are_refused():
         NoiseGrad(KIND.network(), modules="tail").network(0)
 
 
+@pytest.mark.parametrize("make", [MCDropout, DropConnect, NoiseGrad, VariationalDropout])
+@pytest.mark.parametrize(
+    "modules",
+    [nn.Sequential(nn.Dropout()), nn.Linear(2, 2), [nn.Linear(2, 2)], ["head", nn.Dropout()], 3, [3], [None]],
+    ids=str,
+)
+def test_modules_are_chosen_by_name_or_type_and_not_themselves(make, modules):
+    with pytest.raises(TypeError, match=r"name, a pattern or a type of module, .* Give its type, or its name"):
+        make(modules=modules)
+
+
 def test_swag_refuses_another_network_and_another_file(tmp_path):
     swag = SWAG()
     for member in members(KIND.network(), 2):
@@ -187,3 +209,109 @@ def test_laplace_without_its_extra_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "laplace", None)
     with pytest.raises(ImportError, match=r"pip install 'captum-uq\[laplace\]'"):
         Laplace.fit(KIND.network(), [])
+
+
+class Scaled(nn.Linear):
+    def __init__(self, scale):
+        super().__init__(5, 3)
+        self.scale = scale
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+def activated(activation):
+    return nn.Sequential(nn.Linear(5, 4), activation, nn.Dropout(0.5), nn.Linear(4, 3))
+
+
+OTHERWISE = {
+    "an activation": (activated(nn.ReLU()), activated(nn.Tanh()), r"'1' is a torch\.nn\..*Tanh, the model's a .*ReLU"),
+    "an option": (activated(nn.ELU()), activated(nn.ELU(2.0)), r"'1' has alpha=2\.0, the model's alpha=1\.0"),
+    "a number of the user's": (Scaled(1.0), Scaled(5.0), r"it has scale=5\.0, the model's scale=1\.0"),
+    "another module": (activated(nn.ReLU()), activated(nn.Sequential(nn.ReLU())), r"'1' is a .*Sequential"),
+    "one besides": (nn.Sequential(Scaled(1)), nn.Sequential(Scaled(1), nn.ReLU()), r"'1' is there besides"),
+    "a padding": (nn.Conv2d(2, 2, 1, padding=0), nn.Conv2d(2, 2, 1, padding_mode="reflect"), "padding_mode='reflect'"),
+}
+OF_MODULES = {
+    "Ensemble": Ensemble,
+    "from_callable": lambda nets: from_callable(lambda index, generator: nets[index], max_draws=len(nets)),
+    "WeightSamples of a function": lambda nets: WeightSamples(lambda index, generator: nets[index]),
+}
+
+
+@pytest.mark.parametrize(("network", "other", "message"), OTHERWISE.values(), ids=OTHERWISE)
+@pytest.mark.parametrize("make", OF_MODULES.values(), ids=OF_MODULES)
+def test_a_network_that_computes_otherwise_is_no_draw_of_the_model(make, network, other, message):
+    alike = copy.deepcopy(network)
+    nn.init.zeros_(next(alike.parameters()))
+    with pytest.raises(ValueError, match=rf"is not a {type(network).__name__} like the model: .*{message}"):
+        make([alike, other]).network(1, model=network)
+    states = WeightSamples([alike.state_dict(), other.state_dict()])  # the way out
+    assert torch.equal(next(states.network(1, model=network).parameters()), next(other.parameters()))
+
+
+def made_otherwise():
+    network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Dropout(0.1), nn.BatchNorm1d(4, momentum=0.5))
+    nn.utils.parametrizations.weight_norm(network[0])
+    return network
+
+
+@pytest.mark.parametrize("make", OF_MODULES.values(), ids=OF_MODULES)
+def test_what_matters_in_training_alone_does_not_tell_networks_apart(make):
+    network, x = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(4)).eval(), KIND.inputs(3)
+    nn.utils.parametrizations.weight_norm(network[0])
+    others = [made_otherwise() for _ in range(3)]
+    found = make(others).outputs(x, 3, model=network)
+    expected = [other.eval()(x) for other in others]
+    torch.testing.assert_close(found, torch.stack(expected).detach())
+
+
+@pytest.mark.parametrize("of", [int, np.int64, np.uint8], ids=lambda of: of.__name__)
+def test_a_count_and_a_position_may_be_numpys(of):
+    assert from_callable(print, max_draws=of(3)).max_draws == 3
+    assert InputNoise(arguments=of(1)).arguments == InputNoise(arguments=[of(1)]).arguments == (1,)
+    assert InputNoise(arguments="z").arguments == ("z",)
+
+
+class Dropping(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.3, self.training)
+
+
+OVERLAPS = {
+    "all": ({}, {}, "a"),
+    "some": ({}, {"modules": "b"}, "b"),
+    "a type": ({"modules": Dropping}, {"modules": "a*"}, "a"),
+}
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout, Dropping])
+@pytest.mark.parametrize("nest", [Compose, lambda one, other: Compose(one, Compose(InputNoise(), other))])
+@pytest.mark.parametrize(("one", "other", "name"), OVERLAPS.values(), ids=OVERLAPS)
+def test_two_samplers_that_claim_one_module_are_named(dropout, nest, one, other, name):
+    network = nn.Sequential(OrderedDict(first=nn.Linear(5, 8), a=dropout(), b=dropout(), last=nn.Linear(8, 3))).eval()
+    one = {"modules": dropout} if "modules" in one else one
+    x, sampler = KIND.inputs(3), nest(MCDropout(p=0.2, **one), MCDropout(p=0.5, **other))
+    for use in (
+        lambda: StochasticAttribution(attr.Saliency(network), sampler).attribute(x, target=0, n_draws=2),
+        lambda: sampler.outputs(x, 2, model=network),
+        lambda: sampler.network(0, x, model=network),
+    ):
+        with pytest.raises(DrawError, match=rf"MCDropout\(p=0\.2.* and MCDropout\(p=0\.5.* hold D\w+ '{name}'"):
+            use()
+    twice = MCDropout()
+    with pytest.raises(DrawError, match=r"both MCDropout\(\) and MCDropout\(\) hold"):
+        nest(twice, twice).outputs(x, 2, model=network)
+    apart = Compose(MCDropout(p=0.2, modules="a"), MCDropout(p=0.5, modules="b"))
+    assert len(apart.outputs(x, 5, model=network).flatten(1).unique(dim=0)) == 5
+
+
+@pytest.mark.parametrize("make", OF_MODULES.values(), ids=OF_MODULES)
+def test_a_network_under_dropout_is_the_network_that_it_was_made_of(make):
+    network, x = activated(nn.ReLU()).eval(), KIND.inputs(3)
+    nets = [activated(nn.ReLU()).eval() for _ in range(3)]
+    drawn, expected = MCDropout(p=0.3).network(1, x, model=network), make(nets).outputs(x, 3, model=network)
+    assert make(nets).outputs(x, 3, model=drawn).shape == expected.shape
+    with MCDropout(p=0.3).draw(1, x, model=network):
+        assert make(nets).outputs(x, 3, model=network).shape == expected.shape
+    assert make([drawn, *nets]).outputs(x, 3, model=network).shape == expected.shape

@@ -8,12 +8,13 @@ import pytest
 import torch
 from captum import attr
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 from captum_uq import StochasticAttribution
 from captum_uq.samplers import (
     SWAG,
     DropConnect,
+    Ensemble,
     MCDropout,
     NoiseGrad,
     NothingToDrawError,
@@ -185,3 +186,104 @@ def test_what_is_no_number_is_refused(wrong):
     for kind in (VariationalDropout, DropConnect, *([] if wrong is None else [MCDropout])):
         with pytest.raises(ValueError, match="got p="):
             kind(p=wrong)
+
+
+WRONG_ENTRIES = {
+    "an array": (lambda state: state | {"head.weight": state["head.weight"].numpy()}, r"a ndarray for head\.weight"),
+    "a list": (lambda state: state | {"head.bias": state["head.bias"].tolist()}, r"a list for head\.bias"),
+    "a checkpoint": (lambda state: {"epoch": 3, "state_dict": state}, r"checkpoint\['state_dict'\]"),
+    "a module": (lambda state: {"model": KIND.network(), "epoch": 3}, r"checkpoint\['model'\]"),
+}
+STORED = {
+    "Ensemble": Ensemble,
+    "WeightSamples": WeightSamples,
+    "from_callable": lambda states: from_callable(lambda index, generator: states[index], max_draws=3),
+    "WeightSamples of a function": lambda states: WeightSamples(lambda index, generator: states[index]),
+}
+every_store = pytest.mark.parametrize("make", STORED.values(), ids=STORED)
+
+
+@pytest.mark.parametrize(("change", "message"), WRONG_ENTRIES.values(), ids=WRONG_ENTRIES)
+@every_store
+def test_an_entry_that_is_no_tensor_is_named_and_the_model_s_own_does_not_stay(make, change, message):
+    network = KIND.network()
+    states = [change(dict(member.state_dict())) for member in members(network)]
+    with pytest.raises(TypeError, match=message):
+        make(states).network(1, model=network)
+
+
+@every_store
+def test_what_a_state_dict_holds_beside_weights_is_left_out(make):
+    network, x = KIND.network(), KIND.inputs(2)
+    nets = members(network)
+    states = [net.state_dict() | {"hidden._extra_state": {"scale": torch.ones(1)}, "epoch": 3} for net in nets]
+    expected = torch.stack([net(x) for net in nets])
+    assert torch.equal(make(states).outputs(x, 3, model=network), expected)
+
+
+@pytest.mark.parametrize("entry", [np.ones((3, 8)), 3, {"head.bias": torch.ones(3, 3)}], ids=lambda e: type(e).__name__)
+def test_stacked_weights_are_tensors(entry):
+    with pytest.raises(TypeError, match=r"Stacked weights are tensors|checkpoint\['head\.bias'\]"):
+        WeightSamples({"head.weight": torch.ones(3, 3, 8), "head.bias": entry})
+
+
+@every_store
+def test_networks_that_differ_in_complex_weights_alone_differ(make):
+    network = nn.ParameterDict({"weight": torch.ones(2, dtype=torch.complex64), "bias": torch.ones(2)})
+    states = [{"weight": network["weight"].detach() * 1j**t, "bias": torch.ones(2)} for t in range(3)]
+    for t in range(3):
+        assert torch.equal(make(states).network(t, model=network)["weight"], states[t]["weight"])
+
+
+def shuffled(**options):
+    rows = TensorDataset(torch.randn(16, 2, 6, 6, generator=torch.Generator().manual_seed(6)))
+    return DataLoader(rows, **({"batch_size": 4} | options))
+
+
+class Shuffling:
+    """Batches of the user's own, with a generator."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(7)
+
+    def __iter__(self):
+        yield from torch.randn(3, 5, 2, 6, 6, generator=self.generator)
+
+
+def by_sampler():
+    return RandomSampler(range(16), generator=torch.Generator().manual_seed(7))
+
+
+LOADERS = {
+    "without a generator": lambda: shuffled(shuffle=True),
+    "with its own": lambda: shuffled(shuffle=True, generator=torch.Generator().manual_seed(7)),
+    "with its sampler's": lambda: shuffled(sampler=by_sampler()),
+    "with that of the sampler of its batches": lambda: shuffled(
+        batch_size=1, batch_sampler=BatchSampler(by_sampler(), 4, drop_last=False)
+    ),
+    "of the user's": Shuffling,
+}
+
+
+@pytest.mark.parametrize("make", LOADERS.values(), ids=LOADERS)
+def test_statistics_over_shuffled_batches_follow_the_seed_and_move_no_generator(make):
+    loader = make()
+    swag, network, inputs = collected(loader)
+    generators = (
+        [
+            each
+            for part in (loader, getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None))
+            if (each := getattr(part, "generator", None)) is not None
+        ]
+        if isinstance(loader, DataLoader)
+        else [loader.generator]
+    )
+    before = [each.get_state() for each in generators]
+    whole = swag.outputs(inputs, 3, seed=1, model=network)
+    assert all(torch.equal(each.get_state(), state) for each, state in zip(generators, before, strict=True))
+    again = collected(make())[0]
+    for t in (2, 0):
+        assert torch.equal(swag.network(t, seed=1, model=network)(inputs), whole[t])
+        assert torch.equal(again.network(t, seed=1, model=network)(inputs), whole[t])
+    other = [swag.network(0, seed=seed, model=network).norm.running_mean for seed in (1, 2)]
+    assert not torch.equal(*other)

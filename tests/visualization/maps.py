@@ -85,3 +85,18 @@ def table(*means: float, spread: float = 1.0) -> DistributionAttribution:
 
 def labels(axes: Axes) -> list[str]:
     return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def linear(rgb: np.ndarray) -> np.ndarray:
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    """Relative luminance of WCAG 2.1."""
+    return linear(rgb) @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one: np.ndarray, other: np.ndarray) -> float:
+    """Contrast of WCAG 2.1, from 1 to 21."""
+    dark, light = sorted([luminance(one), luminance(other)])
+    return float((light + 0.05) / (dark + 0.05))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from cycler import cycler
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 from scipy.integrate import trapezoid
 
 from captum_uq import visualization
 from captum_uq.metrics import Comparison, PairedDifference, PerturbationCurve, compare
 from captum_uq.visualization.comparison import ABOVE, BELOW, OPEN
+from visualization.pictures import assert_readable
 
 POINTS = torch.linspace(0, 1, 6)
 
@@ -63,9 +68,43 @@ def test_a_single_example_has_no_band_and_a_single_curve_no_name() -> None:
     assert not axes.collections
 
 
-def test_many_curves_stay_apart_by_colour_or_dashes() -> None:
-    _, axes = visualization.visualize_curves({str(at): curve() for at in range(20)}, use_pyplot=False)
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 20
+@pytest.mark.parametrize("count", [1, 14, 20, 28, 30])
+@pytest.mark.parametrize("name", ["percentile:{}", "percentile\n{}"])
+def test_many_curves_stay_apart_and_leave_the_axes_their_height(count: int, name: str) -> None:
+    named = {name.format(at): curve(at) for at in range(count)}
+    figure, axes = visualization.visualize_curves(named, use_pyplot=False)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == min(count, 28)
+    assert_readable(figure)
+    assert axes.get_window_extent().height > 0.8 * figure.bbox.height
+
+
+def test_each_curve_is_drawn_as_by_its_own_plot() -> None:
+    several = torch.rand(8, 6).sort().values
+    for each in (curve(), curve(examples=1), replace(curve(mode="insertion"), fractions=several)):
+        own = Figure().subplots()
+        replace(each, scores=each.scores.double()).plot(own, "mean", 0.9)
+        _, axes = visualization.visualize_curves({"mean": each}, level=0.9, use_pyplot=False)
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (own.get_xlabel(), own.get_ylabel())
+        assert axes.get_ylim() == own.get_ylim()
+        assert axes.get_legend().get_texts()[0].get_text() == own.lines[0].get_label()
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), own.lines[0].get_xydata())
+        for here, there in zip(axes.collections, own.collections, strict=True):
+            np.testing.assert_array_equal(here.get_paths()[0].vertices, there.get_paths()[0].vertices)
+
+
+@pytest.mark.parametrize("cycle", [cycler(color="rgb"), cycler(color="rgb", marker="ox+", linestyle=[":", "-", "--"])])
+def test_the_users_axes_keep_their_cycle_of_colours(cycle) -> None:
+    drawn = []
+    for also in (True, False):
+        figure = Figure()
+        axes = figure.subplots()
+        axes.set_prop_cycle(cycle)
+        axes.plot([0, 1])
+        if also:
+            visualization.visualize_curves(curve(), plt_fig_axis=(figure, axes), use_pyplot=False)
+        (line,) = axes.plot([1, 0])
+        drawn.append((line.get_color(), line.get_marker(), line.get_linestyle()))
+    assert drawn[0] == drawn[1]
 
 
 def test_curves_of_draws_are_averaged_over_draws_first() -> None:
