@@ -38,20 +38,9 @@ def at_work(sampler: Sampler, model: nn.Module | None, call: Call, *, restore_rn
             stack.enter_context(isolated())
         bound = sampler.bind(model if model is not None else nn.Module())
         stack.enter_context(forward_in_scope(call.method, bound.scope))
-        with contextlib.nullcontext() if restore_rng else isolated(), _evaluating(model):
+        with contextlib.nullcontext() if restore_rng else isolated():
             _probe(bound, call)
         yield bound
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module | None) -> Iterator[None]:
-    """A network that is in train mode in eval mode, as its draws are: a forward writes the statistics of BatchNorm."""
-    if model is None or not any(module.training for module in model.modules()):
-        yield
-        return
-    with preserved(model, buffers=True) as state:
-        state.evaluation_mode()
-        yield
 
 
 def _probe(bound: BoundSampler, call: Call) -> None:

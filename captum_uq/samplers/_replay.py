@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_uq._model_state import ModelState, preserved
 from captum_uq._tensors import times_written
@@ -18,6 +17,15 @@ from captum_uq._trees import batch_size, first_row, leaves, tree_map
 from captum_uq.samplers._folded import FoldedDraws
 from captum_uq.samplers._held import HeldDraw
 from captum_uq.samplers._masks import is_mask, is_masking
+from captum_uq.samplers._probed import (
+    is_torchs,
+    nothing_drawn,
+    of_eval_mode,
+    of_whole_batch,
+    other_input,
+    require_one_distribution,
+    rows_differ,
+)
 from captum_uq.samplers._python_random import no_python_randomness
 from captum_uq.samplers._random_calls import WAY_OUT
 from captum_uq.samplers._rates import function_rates, override_rates
@@ -109,14 +117,14 @@ class ReplayedNetwork(BoundSampler):
             with no_python_randomness(self.model):
                 scopes = self._first_record(work, forward_func, args, kwargs, whole)
             found = drawing(scopes)
-            if not all(_is_torchs(self.names[name]) for name in self._active - found):
+            if not all(is_torchs(self.names[name]) for name in self._active - found):
                 work.again()  # without the others in train mode, in which they may have called other modules
                 scopes = self._record(found, work, forward_func, args, kwargs)
             if not drawing(scopes | self.scopes):
                 raise NothingToDrawError(self._nothing())
             if any(call.by_element for call in random_calls(scopes)):
-                others = tree_map(_other_input, (args, kwargs))
-                self._compare(scopes, self._record(found, RepeatedWork(), forward_func, *others))
+                others = tree_map(other_input, (args, kwargs))
+                require_one_distribution(self.model, scopes, self._record(found, RepeatedWork(), forward_func, *others))
         self.scopes |= scopes
 
     def prepare(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> Uses:
@@ -153,19 +161,10 @@ class ReplayedNetwork(BoundSampler):
         except Exception as error:
             runs = self._runs(forward_func, args, kwargs)
             if not runs and self._runs(forward_func, *tree_map(torch.clone, whole)):
-                raise DrawError(
-                    f"MCDropout holds for every row what the network draws for one, but {type(self.model).__name__} "
-                    f"needs its whole batch: on one row it raised {type(error).__name__}: {error} Use a sampler of "
-                    "weights, such as captum_uq.samplers.DropConnect, or give the graph a dimension of rows before "
-                    "its nodes."
-                ) from error
+                raise DrawError(of_whole_batch(self.model, error)) from error
             if not runs or not self._active:
                 raise
-            raise DrawError(
-                f"MCDropout runs {type(self.model).__name__} once in train mode, on one row, to see what it draws, and "
-                f"there it raised {type(error).__name__}: {error} Say what may draw, as in modules=nn.Dropout; the "
-                "rest then stays in eval mode."
-            ) from error
+            raise DrawError(of_eval_mode(self.model, error)) from error
 
     def _runs(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> bool:
         """Whether the network runs in eval mode."""
@@ -194,21 +193,6 @@ class ReplayedNetwork(BoundSampler):
             self.current = before
             undo()
 
-    def _compare(self, scopes: dict[Hashable, Uses], others: dict[Hashable, Uses]) -> None:
-        """Refuse distributions that are not the same for another input.
-
-        Raises:
-            DrawError: One changed.
-        """
-        for key, uses in scopes.items():
-            for name, calls in uses.items():
-                pairs = zip(itertools.chain(*calls), itertools.chain(*others[key][name]), strict=True)
-                if not all(call.same_distribution(other) for call, other in pairs):
-                    raise DrawError(
-                        f"{describe(self.model, name)} draws from a distribution that depends on the input, "
-                        f"which cannot be held for a draw. {WAY_OUT}"
-                    )
-
     def _check_rows(self, forward_func: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """Run two equal rows: the same network must give them the same output.
 
@@ -223,7 +207,7 @@ class ReplayedNetwork(BoundSampler):
                     output = forward_func(*args, **kwargs)
             if not self.ambiguous:
                 return
-            if _rows_differ(output):
+            if rows_differ(output):
                 raise DrawError(
                     f"One draw is one network for every row, but a random tensor of {type(self.model).__name__} does "
                     f"not keep the rows of a batch together. {WAY_OUT}"
@@ -242,27 +226,4 @@ class ReplayedNetwork(BoundSampler):
 
     def _nothing(self) -> str:
         every = len(self._active) == len(self.names)
-        where = "" if every else f" among {sorted(self._active)[:8]} (norms are left out)"
-        return (
-            f"MCDropout found nothing to draw in {type(self.model).__name__}: no module of it used a random number in "
-            f"train mode{where}. Give the model a dropout layer or a rate between 0 and 1 (p=), or use a sampler of "
-            "weights, such as captum_uq.samplers.DropConnect."
-        )
-
-
-def _is_torchs(module: nn.Module) -> bool:
-    """Whether a module's code is torch's, which calls the same modules in train mode as in eval mode."""
-    return type(module).__module__.startswith("torch.nn.") and "forward" not in vars(module)
-
-
-def _rows_differ(output: Any) -> bool:
-    """Whether the two equal rows of a batch got different outputs."""
-    batched = [leaf for leaf in leaves(output) if leaf.dim() and leaf.shape[0] == 2 and leaf.is_floating_point()]
-    return any(not torch.allclose(leaf[0], leaf[1], rtol=1e-3, atol=1e-5) for leaf in batched)
-
-
-def _other_input(leaf: Tensor) -> Tensor:
-    """Another input of the same kind: other numbers, or the same tokens in another order."""
-    if leaf.is_floating_point():
-        return 0.7 - leaf
-    return leaf.flip(-1) if leaf.dim() > 1 else leaf
+        return nothing_drawn(self.model, [] if every else sorted(self._active))

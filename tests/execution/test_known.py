@@ -163,3 +163,12 @@ def test_the_same_call_on_other_values_is_not_checked_again(
         uq.attribute(inputs, n_draws=10, seed=seed, **targets, **method.arguments(inputs))
         counts.append(len(checks))
     assert counts in ([0, 0, 0], [1, 1, 1])
+
+
+def test_the_last_checks_of_a_network_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_REMEMBERED", 2)
+    network = Dense(nn.Dropout(0.5)).eval()
+    uq = StochasticAttribution(Saliency(network), MCDropout())
+    for rows in (1, 2, 3, 4, 4):
+        uq.attribute(torch.randn(rows, 5), target=0, n_draws=10, seed=0)
+    assert len(plan._KNOWN[network]) == 2
