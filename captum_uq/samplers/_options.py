@@ -13,8 +13,8 @@ from captum_uq.samplers._sites import module_names
 Options = tuple[str, dict[str, Any]]
 """The class of a module, by its name, and its plain options."""
 
-_OF_TRAINING = frozenset({"training", "inplace", "momentum", "p"})
-"""What is nothing to the outputs of a network in eval mode; nor are the rates of dropout, whatever they are called."""
+_OF_NO_OUTPUT = frozenset({"training", "inplace", "momentum", "p", "name", "name_or_path", "path", "seed", "epoch"})
+"""What is nothing to the outputs of a network in eval mode: how it was trained, and where it is from."""
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 
@@ -33,11 +33,12 @@ def _class_name(module: nn.Module) -> str:
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in attributes.items()
-        if name[:1] != "_" and type(value) in _PLAIN and name not in _OF_TRAINING and "drop" not in name
-    }
+    return {name: value for name, value in attributes.items() if type(value) in _PLAIN and _tells(name)}
+
+
+def _tells(name: str) -> bool:
+    """Whether an attribute of this name may be an option that outputs depend on; rates of dropout are none."""
+    return name[:1] != "_" and name not in _OF_NO_OUTPUT and "drop" not in name
 
 
 def first_difference(theirs: Mapping[str, Options], own: Mapping[str, Options]) -> str:

@@ -253,13 +253,15 @@ def test_a_network_that_computes_otherwise_is_no_draw_of_the_model(make, network
 def made_otherwise():
     network = nn.Sequential(nn.Linear(5, 4), nn.ReLU(inplace=True), nn.Dropout(0.1), nn.BatchNorm1d(4, momentum=0.5))
     nn.utils.parametrizations.weight_norm(network[0])
+    network.name_or_path, network.seed = "runs/2", 2
     return network
 
 
 @pytest.mark.parametrize("make", OF_MODULES.values(), ids=OF_MODULES)
-def test_what_matters_in_training_alone_does_not_tell_networks_apart(make):
+def test_training_and_where_a_network_is_from_do_not_tell_networks_apart(make):
     network, x = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(4)).eval(), KIND.inputs(3)
     nn.utils.parametrizations.weight_norm(network[0])
+    network.name_or_path, network.seed = "runs/1", 1
     others = [made_otherwise() for _ in range(3)]
     found = make(others).outputs(x, 3, model=network)
     expected = [other.eval()(x) for other in others]
