@@ -62,6 +62,18 @@ def computed_in(module: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in attributes if isinstance(value, Tensor)}
 
 
+ORIGINAL = "_captum_uq_original"
+"""Where a class that is put on top of a module's own, for a draw or a rule of LRP, tells that one."""
+
+
+def own_class(module: nn.Module) -> type[nn.Module]:
+    """The class of a module, past those that are put on top of it."""
+    kind = type(module)
+    while ORIGINAL in vars(kind):
+        kind = vars(kind)[ORIGINAL]
+    return kind
+
+
 def tensors_in(modules: Iterable[nn.Module]) -> list[Tensor]:
     """Parameters and buffers of some modules, one that several have as often as they have it."""
     every = (own for module in modules for own in (module._parameters, module._buffers) if own)

@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from captum_uq._inside import HOOKS, buffers_in, computed_in, hooks_of, named_tensors, tensors_in
+from captum_uq._inside import HOOKS, buffers_in, computed_in, hooks_of, named_tensors, own_class, tensors_in
+from captum_uq.lrp import EpsilonRule
+from captum_uq.lrp._attach import attach
+from captum_uq.samplers._relevance import pass_relevance
 
 
 def shared() -> nn.Module:
@@ -58,3 +61,17 @@ def test_every_hook_that_torch_takes_is_seen() -> None:
     module.register_full_backward_hook(lambda *_: None)
     module.register_full_backward_pre_hook(lambda *_: None)
     assert all(map(bool, hooks_of(module))), [name for name in HOOKS if not vars(module)[name]]
+
+
+@pytest.mark.parametrize("order", [(0,), (1,), (0, 1), (1, 0)], ids=["held", "ruled", "held, ruled", "ruled, held"])
+def test_the_class_of_a_module_is_its_own_under_those_put_on_top(order: tuple[int, ...]) -> None:
+    class Own(nn.Dropout):
+        pass
+
+    module = Own(0.3)
+    put = (pass_relevance, lambda module: attach(module, "0", EpsilonRule()))
+    undos = [put[at](module) for at in order]
+    assert type(module) is not Own is own_class(module)
+    for undo in reversed(undos):
+        undo()
+    assert type(module) is Own is own_class(module)

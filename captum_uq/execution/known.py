@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from typing import Any
 
 import torch
@@ -32,15 +32,16 @@ def key_of(job: Job) -> Hashable:
     """Method, sampler and arguments of a call; values of what has a row for each example, and of targets, aside."""
     call = job.call
     given = {**call.arguments, "target": type(call.argument("target"))}
-    arguments = tree_map(lambda leaf: (leaf.shape, leaf.dtype, str(leaf.device)), given)
+    kinds = tree_map(lambda leaf: f"{tuple(leaf.shape)} {leaf.dtype} {leaf.device}", given)
     modules = dict(job.model.named_modules()) if job.model is not None else {}
     tell = Teller(set(modules.values()))
     options = tuple((name, tell(value)) for name, value in vars(call.method).items() if name != "forward_func")
+    arguments = tuple((name, tell(value)) for name, value in kinds.items())
     numbers = _numbers(call.argument("additional_forward_args"), call.forward_arguments)
     settings = tuple((name, key, tell(value)) for name, part in modules.items() for key, value in _settings(part))
     modes = (torch.is_grad_enabled(), torch.is_inference_mode_enabled())
     autocast = (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda"))
-    parts = (options, tell(call.method.forward_func), str(arguments), tell(arguments), numbers, settings)
+    parts = (options, tell(call.method.forward_func), arguments, numbers, settings)
     return type(call.method), parts, job.sampler, job.predicts, modes, autocast
 
 
@@ -79,7 +80,8 @@ class Teller:
 
         Returns:
             Numbers and words as they are, also those of small tensors; modules of the network by identity, functions
-            by their code and what they refer to, objects by their attributes.
+            by their code and what they refer to, objects by their attributes, and where these cannot be read by what
+            they print.
         """
         if isinstance(value, (str, int, float, type(None), type)):
             return value
@@ -88,8 +90,11 @@ class Teller:
         if isinstance(value, nn.Module):
             return type(value), id(value) if value in self._parts else None
         kind = value.__code__ if isinstance(value, types.FunctionType) else type(value)
+        items = _items(value)
+        if items is None:
+            return kind, repr(value) if _prints(type(value)) else ""
         told = []
-        for item in _items(value) if depth else ():
+        for item in items if depth else ():
             self._left -= 1
             if self._left < 0:
                 break
@@ -97,23 +102,18 @@ class Teller:
         return kind, tuple(told)
 
 
-def _items(value: Any) -> Iterable[Any]:
-    """What a value is made of."""
-    if isinstance(value, Attribution):
-        return (item for name, item in vars(value).items() if name != "forward_func")
-    if isinstance(value, (list, tuple, set)):
-        return (item for item in value if not isinstance(item, RemovableHandle))  # Captum collects them
-    if isinstance(value, dict):
-        return (*value.keys(), *value.values())
-    if isinstance(value, functools.partial):
-        return value.func, value.args, value.keywords
-    if isinstance(value, types.MethodType):
-        return value.__func__, value.__self__
-    if isinstance(value, types.FunctionType):
-        return _referred(value)
-    if isinstance(value, slice):
-        return value.start, value.stop, value.step
-    return () if isinstance(value, types.ModuleType) else vars(value).values() if hasattr(value, "__dict__") else ()
+def _prints(kind: Any) -> bool:
+    """Whether objects of a type print more than where they lie."""
+    return kind.__repr__ is not object.__repr__
+
+
+def _items(value: Any) -> Iterable[Any] | None:
+    """What a value is made of; None where that cannot be read."""
+    read = next((read for kind, read in _READERS if isinstance(value, kind)), None)
+    if read is not None:
+        return read(value)
+    readable = hasattr(value, "__dict__") and not isinstance(value, types.ModuleType)
+    return list(vars(value).values()) if readable else None
 
 
 def _referred(function: types.FunctionType) -> Iterable[Any]:
@@ -130,3 +130,15 @@ def _is_empty(cell: types.CellType) -> bool:
     except ValueError:
         return True
     return False
+
+
+_READERS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Iterable[Any]]], ...] = (
+    (Attribution, lambda method: [item for name, item in vars(method).items() if name != "forward_func"]),
+    ((list, tuple, set), lambda items: [item for item in items if not isinstance(item, RemovableHandle)]),
+    (dict, lambda items: (*items.keys(), *items.values())),
+    (functools.partial, lambda call: (call.func, call.args, call.keywords)),
+    (types.MethodType, lambda method: (method.__func__, method.__self__)),
+    (types.FunctionType, _referred),
+    (slice, lambda cut: (cut.start, cut.stop, cut.step)),
+)
+"""What values of a type are made of. Captum collects the handles of hooks, which tell nothing."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from captum_uq._captum import PropagationRule
+from captum_uq._inside import ORIGINAL
 
 _LEFT_BEHIND = ("rule", "activations", "_lrp_rule", "_lrp_name", "_lrp_kwargs")
 
@@ -85,4 +86,4 @@ def own_rule(module: nn.Module) -> PropagationRule | None:
 
 @functools.cache
 def _ruled_class(kind: type[nn.Module], ours: type) -> type[nn.Module]:
-    return type(kind.__name__, (ours, kind), {"__module__": __name__, "_lrp_original": kind})
+    return type(kind.__name__, (ours, kind), {"__module__": __name__, ORIGINAL: kind})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from captum_uq._captum import Addition_Module
+from captum_uq._inside import own_class
 from captum_uq.lrp._affine import AFFINE
 from captum_uq.lrp.batchnorm import BATCH_NORMS
 from captum_uq.lrp.passing import MOVING, STAYING
@@ -51,8 +51,6 @@ none to the gate (Arras et al., Explaining recurrent neural network predictions 
 _OF_NO_LAYER = (nn.Module.forward, nn.Sequential.forward)
 """Forwards of a container that nothing is in: there is none (a ModuleList, a ParameterDict), or it is the identity."""
 
-_ON_TOP = ("captum_uq.lrp._attach", "captum_uq.samplers._held")
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -75,7 +73,7 @@ class Layer:
     weighted: int
 
     def __str__(self) -> str:
-        return f"{original_type(self.module).__name__} {self.name!r}"
+        return f"{own_class(self.module).__name__} {self.name!r}"
 
 
 def find_layers(model: nn.Module, whole: Callable[[str, nn.Module], bool]) -> list[Layer]:
@@ -125,19 +123,7 @@ def kind_of(module: nn.Module) -> str | None:
     return _BY_NAME.get(type_name(module)) or (PASS if passes else None)
 
 
-def original_type(module: nn.Module) -> type[nn.Module]:
-    """The type of a module, past the classes that a composite or a held draw puts on top of it."""
-    return _original(type(module))  # type: ignore[arg-type]  # a class of modules is hashable
-
-
-@functools.lru_cache(maxsize=1024)
-def _original(kind: type[nn.Module]) -> type[nn.Module]:
-    """That type; every layer is asked for it in every draw."""
-    plain = (base for base in kind.__mro__ if not any(each.__module__ in _ON_TOP for each in base.__mro__))
-    return next(plain, kind)
-
-
 def type_name(module: nn.Module) -> str:
     """The full name of a module's type."""
-    kind = original_type(module)
+    kind = own_class(module)
     return f"{kind.__module__}.{kind.__qualname__}"

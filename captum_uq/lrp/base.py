@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_uq._captum import PropagationRule
+from captum_uq._inside import own_class
 from captum_uq._tensors import times_written
 from captum_uq.lrp._affine import affine_of
 from captum_uq.lrp._producer import Producer
@@ -234,6 +235,5 @@ def _plain_forward(module: nn.Module, kwargs: dict[str, Any], *inputs: Tensor) -
 
 def _name(module: nn.Module) -> str:
     """What an error calls a layer: its type and, where a composite told, its name."""
-    kind = getattr(type(module), "_lrp_original", type(module))
-    name = vars(module).get("_lrp_name")
-    return f"{kind.__name__} {name!r}" if name else kind.__name__
+    kind, name = own_class(module).__name__, vars(module).get("_lrp_name")
+    return f"{kind} {name!r}" if name else kind

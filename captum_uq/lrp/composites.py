@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from captum_uq._captum import PropagationRule
+from captum_uq._inside import own_class
 from captum_uq._model_state import preserved_gradients
 from captum_uq.lrp._attach import attach, own_rule
 from captum_uq.lrp._layers import (
@@ -24,7 +25,6 @@ from captum_uq.lrp._layers import (
     PASS,
     Layer,
     find_layers,
-    original_type,
 )
 from captum_uq.lrp._no_rule import NoRule
 from captum_uq.lrp._shares import TINY
@@ -55,7 +55,7 @@ class RuleMapping(dict[str, PropagationRule]):
         self._title = title
 
     def __str__(self) -> str:
-        rows = [(name, original_type(layer.module).__name__) for name, layer in zip(self, self.layers, strict=True)]
+        rows = [(name, own_class(layer.module).__name__) for name, layer in zip(self, self.layers, strict=True)]
         wide = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
         lines = (
             f"  {n:<{wide[0]}}  {k:<{wide[1]}}  {rule!r}" for (n, k), rule in zip(rows, self.values(), strict=True)
@@ -172,7 +172,7 @@ class Composite(ABC):
                 undo.callback(attach(layer.module, layer.name, rule))
             ruled = {id(layer.module) for layer in mapping.layers}
             for name, module in model.named_modules():
-                where = f"{original_type(module).__name__} {name!r}" if name else original_type(module).__name__
+                where = f"{own_class(module).__name__} {name!r}" if name else own_class(module).__name__
                 undo.callback(functions.watch(module, where, id(module) in ruled))
             undo.callback(around_forward(model, functions.around))
             undo.enter_context(_constants(list(model.parameters())))

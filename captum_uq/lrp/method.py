@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from captum import attr
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from captum_uq._captum import SUPPORTED_LAYERS_WITH_RULES, SUPPORTED_NON_LINEAR_LAYERS, PropagationRule, log_usage
 from captum_uq._trees import leaves
@@ -156,9 +156,9 @@ class _CaptumDefaults(EpsilonComposite):
 @contextlib.contextmanager
 def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module] | None = None) -> Iterator[None]:
     """The network with all its rules; afterwards its own rules are back, which Captum deletes."""
-    _check_has_weights(model)
-    before = [(module, {k: vars(module)[k] for k in _STATE if k in vars(module)}) for module in model.modules()]
-    names = {id(module): name for name, module in model.named_modules()}
+    names = {module: name for name, module in model.named_modules()}
+    _check_have_run(names)
+    before = [(module, {k: vars(module)[k] for k in _STATE if k in vars(module)}) for module in names]
     try:
         with contextlib.ExitStack() as undo:
             if composite is not None:
@@ -171,7 +171,7 @@ def _ruled(model: nn.Module, composite: Composite | None, asked: list[nn.Module]
             for module in asked or []:
                 if _is_passed_over(module):
                     rule = PassRule() if type(module) in SUPPORTED_NON_LINEAR_LAYERS else ObserveRule()
-                    undo.callback(attach(module, names.get(id(module), ""), rule, whole=False))
+                    undo.callback(attach(module, names.get(module, ""), rule, whole=False))
             yield
     finally:
         for module, state in before:
@@ -223,12 +223,15 @@ def _check_floating(inputs: Any) -> None:
         )
 
 
-def _check_has_weights(model: nn.Module) -> None:
-    """Refuse lazy modules that have not run.
+def _check_have_run(names: Mapping[nn.Module, str]) -> None:
+    """Refuse lazy modules, which are of another class once they have run.
 
     Raises:
         ValueError: There is one.
     """
-    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
-    if lazy:
-        raise ValueError(f"LRP passes relevance through weights, and {lazy[0]} has none yet. Run the network once.")
+    lazy = next((module for module in names if isinstance(module, LazyModuleMixin)), None)
+    if lazy is not None:
+        raise ValueError(
+            f"LRP passes relevance through weights, and {type(lazy).__name__} {names[lazy]!r} has none yet. "
+            "Run the network once."
+        )

@@ -1,12 +1,21 @@
 """What a caller may pass, brought to one form: tuples of plain tensors, options with known values."""
 
 from collections.abc import Collection, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
-__all__ = ["as_labels", "as_plain", "as_tuple", "check_choice", "check_count", "check_inputs", "precise"]
+__all__ = [
+    "as_labels",
+    "as_plain",
+    "as_tuple",
+    "check_choice",
+    "check_count",
+    "check_inputs",
+    "checked_level",
+    "precise",
+]
 
 
 def as_plain(tensor: Tensor) -> Tensor:
@@ -123,6 +132,25 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}. Pass such a number.")
+
+
+def checked_level(level: float) -> float:
+    """A confidence as a float, which float32 of numpy is not.
+
+    Args:
+        level: What came.
+
+    Returns:
+        The same number.
+
+    Raises:
+        ValueError: It is no number in (0, 1).
+    """
+    if not isinstance(level, Real) or not 0 < level < 1:
+        raise ValueError(
+            f"level must lie between 0 and 1, got {level!r}. Pass a plain number, 0.95 for a 95% interval."
+        )
+    return float(level)
 
 
 def precise(device: torch.device) -> torch.dtype:

@@ -1,31 +1,13 @@
 """Student's t distribution, whose quantiles torch does not have."""
 
 import math
-from numbers import Real
 from statistics import NormalDist
 
-__all__ = ["checked_level", "t_level", "t_quantile"]
+from captum_uq.metrics._inputs import checked_level
+
+__all__ = ["t_level", "t_quantile"]
 
 _MANY = 200  # degrees of freedom from which the expansion is exact to 1e-9
-
-
-def checked_level(level: float) -> float:
-    """A confidence as a float, which float32 of numpy is not.
-
-    Args:
-        level: What came.
-
-    Returns:
-        The same number.
-
-    Raises:
-        ValueError: It is no number in (0, 1).
-    """
-    if not isinstance(level, Real) or not 0 < level < 1:
-        raise ValueError(
-            f"level must lie between 0 and 1, got {level!r}. Pass a plain number, 0.95 for a 95% interval."
-        )
-    return float(level)
 
 
 def t_level(t: float, freedom: int) -> float:

@@ -7,10 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_uq.metrics._inputs import check_choice, check_count
+from captum_uq.metrics._inputs import check_choice, check_count, checked_level
 from captum_uq.metrics._pairing import by_name, differences_of, direction_of, pairs_of, rounding_of
 from captum_uq.metrics._resampling import bootstrap, holm, sign_flip_p_value
-from captum_uq.metrics._student import checked_level
 from captum_uq.metrics.curves import PerturbationCurve
 
 __all__ = ["Comparison", "PairedDifference", "compare"]

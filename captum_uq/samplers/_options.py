@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from captum_uq.samplers._relevance import own_class
+from captum_uq._inside import own_class
 from captum_uq.samplers._sites import module_names
 
 Options = tuple[str, dict[str, Any]]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from captum_uq._captum import EpsilonRule
+from captum_uq._inside import ORIGINAL
 
 
 def pass_relevance(module: nn.Module) -> Callable[[], None]:
@@ -33,12 +34,6 @@ def pass_relevance(module: nn.Module) -> Callable[[], None]:
         vars(module).pop("_held_rule", None)
 
     return undo
-
-
-def own_class(module: nn.Module) -> type:
-    """The class of a module, held or not."""
-    kind = type(module)
-    return kind.__mro__[2] if issubclass(kind, _PassesRelevance) else kind
 
 
 def is_plain(module: nn.Module) -> bool:
@@ -68,4 +63,4 @@ class _PassesRelevance:
 
 @functools.cache
 def _held_class(kind: type[nn.Module]) -> type[nn.Module]:
-    return type(f"Held{kind.__name__}", (_PassesRelevance, kind), {"__module__": kind.__module__})
+    return type(f"Held{kind.__name__}", (_PassesRelevance, kind), {"__module__": kind.__module__, ORIGINAL: kind})

@@ -61,7 +61,7 @@ class ReplayedNetwork(BoundSampler):
         self._pristine = ModelState(model)
 
     @property
-    def sites(self) -> set[str]:
+    def sites(self) -> set[str]:  # type: ignore[override]  # known only after the probe
         """Names of the modules that draw; none before a probe."""
         return drawing(self.scopes)
 

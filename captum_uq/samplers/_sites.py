@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from captum_uq._inside import own_class
 from captum_uq._rng import generator
 from captum_uq._trees import batch_size, leaves
 from captum_uq.samplers._forward import around_forward
 from captum_uq.samplers._random_calls import WAY_OUT, RandomCall, deliver, device_of, read
 from captum_uq.samplers._random_mode import RandomMode, visible_dropout, visible_kernels
-from captum_uq.samplers._relevance import own_class
 from captum_uq.samplers._repeated import RepeatedWork
 from captum_uq.samplers.base import DrawError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -52,6 +52,9 @@ class BoundSampler(ABC):
 
     A new source supplies `draw`; the others have defaults.
     """
+
+    sites: Collection[str] = ()
+    """Names of the modules whose random numbers a draw holds, as far as they are known: no two samplers may."""
 
     hidden_sites: Sequence[str] = ()
     """Modules that draw in their own code, where Captum's LRP cannot pass relevance on."""

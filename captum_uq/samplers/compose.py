@@ -13,7 +13,6 @@ import torch
 from torch import nn
 
 from captum_uq._rng import generator
-from captum_uq.samplers._replay import ReplayedNetwork
 from captum_uq.samplers._sites import describe
 from captum_uq.samplers._weights import BoundNoise, BoundWeights, SwappedWeights
 from captum_uq.samplers.base import BoundSampler, DrawError, Rows, Sampler
@@ -72,7 +71,7 @@ class Compose(Sampler):
         samplers = self._each()
         parts = [sampler.bind(model) for sampler in samplers]
         _refuse_lost_draws(samplers, parts)
-        return _BoundTogether(samplers, parts, self._indices)
+        return _BoundTogether(model, samplers, parts, self._indices)
 
     def _each(self) -> list[Sampler]:
         """The samplers, those of a Compose among them one by one."""
@@ -105,15 +104,20 @@ class _BoundTogether(BoundSampler):
     """Bound samplers that draw in turn.
 
     Args:
+        model: The network.
         samplers: The samplers.
-        parts: They at work on the model.
+        parts: They at work on it.
         indices: Tells which draw each is at.
     """
 
     def __init__(
-        self, samplers: Sequence[Sampler], parts: Sequence[BoundSampler], indices: Callable[[int], list[int]]
+        self,
+        model: nn.Module,
+        samplers: Sequence[Sampler],
+        parts: Sequence[BoundSampler],
+        indices: Callable[[int], list[int]],
     ) -> None:
-        self._samplers, self._parts, self._indices = samplers, parts, indices
+        self._model, self._samplers, self._parts, self._indices = model, samplers, parts, indices
         self._repeats = _repeats(samplers)
 
     @property
@@ -130,12 +134,11 @@ class _BoundTogether(BoundSampler):
         taken = dict[str, Sampler]()
         for sampler, part in zip(self._samplers, self._parts, strict=True):
             part.probe(forward_func, args, kwargs)
-            if not isinstance(part, ReplayedNetwork):
-                continue
-            for name in sorted(part.sites & taken.keys()):
+            both = sorted(taken.keys() & part.sites)
+            if both:
                 raise DrawError(
-                    f"Within a Compose one sampler holds what a module draws, but both {taken[name]!r} and {sampler!r} "
-                    f"hold {describe(part.model, name)}. Give each modules of its own (modules=)."
+                    f"Within a Compose one sampler holds what a module draws, but both {taken[both[0]]!r} and "
+                    f"{sampler!r} hold {describe(self._model, both[0])}. Give each modules of its own (modules=)."
                 )
             taken |= dict.fromkeys(part.sites, sampler)
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from captum_uq import stats
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import FigureAxes, inches, legend_below, make_axes, short_numbers, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, short_numbers, show
+from captum_uq.visualization._beside import inches, legend_below
 from captum_uq.visualization._maps import finite, only_example
 from captum_uq.visualization._palette import certainty_of
 from captum_uq.visualization._style import INK, LINE, ink_beside, set_title

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import make_axes
 
-from captum_uq.visualization._axes import laid_out, room_beside
+from captum_uq.visualization._beside import laid_out, room_beside
 from captum_uq.visualization._palette import WORDS, Array
 from captum_uq.visualization._scales import Scale
 from captum_uq.visualization._style import LINE, ink_beside, plain

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Transform
 
 from captum_uq.metrics import Comparison, PairedDifference
-from captum_uq.visualization._axes import FigureAxes, make_axes, room_beside, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, show
+from captum_uq.visualization._beside import room_beside
 from captum_uq.visualization._palette import ABOVE, BELOW
 from captum_uq.visualization._rows import ROW, frame_rows, width
 from captum_uq.visualization._style import LETTERS, ink_beside

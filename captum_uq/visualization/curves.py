@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from captum_uq.metrics import PerturbationCurve
-from captum_uq.visualization._axes import FigureAxes, add_legend, inches, make_axes, open_frame, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, open_frame, show
+from captum_uq.visualization._beside import add_legend, inches
 from captum_uq.visualization._rows import width
 from captum_uq.visualization._style import ink_beside, set_title
 

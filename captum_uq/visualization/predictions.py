@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import FigureAxes, legend_below, make_axes, open_frame, short_numbers, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, open_frame, short_numbers, show
+from captum_uq.visualization._beside import legend_below
 from captum_uq.visualization._palette import ABOVE, Array
 from captum_uq.visualization._rows import counted
 from captum_uq.visualization._scores import target_scores

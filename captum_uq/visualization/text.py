@@ -10,7 +10,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 from captum_uq.distribution import DistributionAttribution
-from captum_uq.visualization._axes import FigureAxes, laid_out, make_axes, show
+from captum_uq.visualization._axes import FigureAxes, make_axes, show
+from captum_uq.visualization._beside import laid_out
 from captum_uq.visualization._palette import Certainty, ink_on
 from captum_uq.visualization._square import colour_square
 from captum_uq.visualization._tokens import Tokens, fade, tokens_of

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, NeuronGradient, Saliency
@@ -32,6 +33,8 @@ class Options(nn.Module):
 
     def forward(self, x: Tensor, flag: Any = None) -> Tensor:
         scores: Tensor = self.body(x)
+        while isinstance(flag, tuple):
+            flag = flag[-1]
         asked = flag.mixes if isinstance(flag, SimpleNamespace) else flag is not None and bool(flag)
         mixes = asked or self.settings.mixes or self.options["mixes"][0]
         return scores - scores.mean(0) if mixes else scores
@@ -120,8 +123,15 @@ def test_what_changes_without_a_new_function_is_checked_anew(
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(torch.tensor(0.0), torch.tensor(1.0)), (torch.tensor([False]), torch.tensor([True])), (0, 1)],
-    ids=["a number", "a tensor of one", "a Python number"],
+    [
+        (torch.tensor(0.0), torch.tensor(1.0)),
+        (torch.tensor([False]), torch.tensor([True])),
+        (0, 1),
+        (np.int64(0), np.int64(1)),
+        (np.zeros(1), np.ones(1)),
+        ((((), 0),), (((), 1),)),
+    ],
+    ids=["a number", "a tensor of one", "a Python number", "one of NumPy's", "an array", "a number inside tuples"],
 )
 def test_other_settings_among_the_arguments_are_checked_anew(one: Any, other: Any) -> None:
     method = FeatureAblation(Options())
@@ -145,6 +155,17 @@ def test_a_function_among_the_arguments_is_told_by_its_code() -> None:
             both(NeuronGradient(network, network.body[3]), neuron_selector=lambda a: (a - a.sum(0))[:, 0]),
         ]
         assert roads[0] != "loop" == roads[1]
+
+
+def test_a_function_written_anew_at_one_place_is_not_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    choose, checks, network = plan._choose, [], Options()
+    monkeypatch.setattr(plan, "_choose", lambda *args: checks.append(1) or choose(*args))
+    kept = []
+    for _ in range(3):
+        kept.append(lambda a: a[:, 0])  # at another address than the one before
+        uq = StochasticAttribution(NeuronGradient(network, network.body[3]), MCDropout())
+        uq.attribute(torch.rand(4, 6), neuron_selector=kept[-1], n_draws=20, seed=0)
+    assert len(checks) == 1
 
 
 @pytest.mark.parametrize("sampler", [MCDropout(), NoiseGrad()], ids=repr)

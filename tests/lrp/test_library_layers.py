@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from captum_uq._inside import own_class
 from captum_uq.lrp import LRP, EpsilonComposite, ZPlusComposite
-from captum_uq.lrp._layers import _BY_NAME, original_type, type_name
+from captum_uq.lrp._layers import _BY_NAME, type_name
 
 
 @pytest.mark.parametrize("name", _BY_NAME)
@@ -20,7 +21,7 @@ def test_a_name_is_a_layers_own(name: str) -> None:
     pytest.importorskip(library, reason=f"the layer is {library}'s")
     layer = object.__new__(getattr(importlib.import_module(path), kind))
     assert isinstance(layer, nn.Module)
-    assert (type_name(layer), original_type(layer).__name__) == (name, kind)
+    assert (type_name(layer), own_class(layer).__name__) == (name, kind)
 
 
 GATES: dict[str, tuple[str, str, tuple[int, ...]]] = {

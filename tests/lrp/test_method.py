@@ -439,6 +439,6 @@ def test_inputs_and_weights_that_relevance_cannot_meet_are_refused(composite: Ep
     for method in (LRP(model, composite), LayerLRP(model, model.embedding, composite)):
         with pytest.raises(TypeError, match="got torch.int64. Of token ids .*configure_interpretable_embedding_layer"):
             method.attribute(ids, target=0)
-    with pytest.raises(ValueError, match="0.weight has none yet. Run the network once"):
+    with pytest.raises(ValueError, match="LazyLinear '0' has none yet. Run the network once"):
         LRP(lazy, composite).attribute(torch.rand(1, 3), target=0)
     assert type(lazy[0]) is nn.LazyLinear
