@@ -12,6 +12,7 @@ from torch import nn
 
 from captum_uq._model_state import fingerprint
 from captum_uq._rng import isolated
+from captum_uq._trees import batch_size, leaves
 from captum_uq.distribution.execution import FOLD, LOOP, PREFIX, Execution
 from captum_uq.execution.foldable import FORWARDS, Folding, folding
 from captum_uq.execution.job import Job
@@ -21,8 +22,8 @@ from captum_uq.execution.loop import loop_draw
 from captum_uq.execution.method import propagates_relevance, wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
 from captum_uq.execution.trial import NothingShownError, differing_draw, slow_is_refused, tried
-from captum_uq.execution.work import RowCount, forward_work
-from captum_uq.execution.worth import why_slower
+from captum_uq.execution.work import RowCount, Work, forward_work
+from captum_uq.execution.worth import why_never, why_slower
 from captum_uq.samplers.base import Checked, DrawError, original
 
 AUTO = "auto"
@@ -31,8 +32,8 @@ ROADS = (AUTO, LOOP, FOLD, PREFIX)
 _REMEMBERED = 256
 """So many checks of one network are remembered, the last ones."""
 
-_FEW = 8
-"""So few draws are no reason to check a faster road."""
+_FEW = 5
+"""Fewer draws are no reason to check a faster road, which takes as long as three."""
 
 
 def check_execution(execution: str, draws_per_eval: Any) -> None:
@@ -132,6 +133,9 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
     Raises:
         DrawError: The network draws something that cannot be held for a draw.
     """
+    works, hopeless = _counted(job, how, execution)
+    if hopeless:
+        return _Choice(LOOP, hopeless, ONE, may_be_laid_out(job, how) and better_laid_out(job))
     count = RowCount()
     try:
         other = differing_draw(job, n_draws)
@@ -149,7 +153,7 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
         road = PREFIX if share else FOLD
         try:
             with slow_is_refused():
-                work = forward_work(job, share)
+                work = works[share] if share in works else forward_work(job, share)
                 many = sizes(work, share, _asked(job.call.method, how, count), job)
                 slower = why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
                 if not slower:
@@ -161,6 +165,22 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
             refused.append(f"{road} is not possible: {error}")
             holds &= not isinstance(error, NothingShownError)
     return _Choice(LOOP, "; ".join(refused), ONE, layout, holds)
+
+
+def _counted(job: Job, how: Folding, execution: str) -> tuple[dict[bool, Work], str]:
+    """What a forward does by each road that may be taken, and why no road can be faster; empty where one may be."""
+    works, reasons = dict[bool, Work](), list[str]()
+    if execution != AUTO:
+        return works, ""
+    least = 1 if how.random else batch_size(leaves(job.call.forward_arguments))  # LIME runs example by example
+    for share in _candidates(how, execution):
+        try:
+            with slow_is_refused():
+                works[share] = forward_work(job, share)
+        except Exception:  # is told when the road is tried
+            return works, ""
+        reasons.append(why_never(works[share], share, least, job))
+    return works, "; ".join(reasons) if all(reasons) else ""
 
 
 def _asked(method: Attribution, how: Folding, count: RowCount) -> Asked:

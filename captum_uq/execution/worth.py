@@ -19,6 +19,26 @@ _TOGETHER_CONVOLVED = 4
 a loop that is laid out is faster from a few rows."""
 
 
+def why_never(work: Work, share: bool, rows: int, job: Job) -> str:
+    """Why a road could not be faster than the next one, whatever the memory: that is told before the method runs.
+
+    Args:
+        work: What the network does for one row.
+        share: Whether the draws share what comes before they part.
+        rows: Rows of a forward of one draw, or the least that they can be.
+        job: The call.
+
+    Returns:
+        The reason; empty where the road may be worth it.
+    """
+    device = next(leaves(job.call.forward_arguments)).device.type
+    if share and work.shared < 0.1 * work.operations:
+        return "draws part so early that there is little to share"
+    if not share and work.operations * rows > _LARGE.get(device, 1e12):
+        return "the network is large: its arithmetic takes the time"
+    return ""
+
+
 def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool) -> str:
     """Why a road would not be faster than the next one.
 
@@ -33,14 +53,10 @@ def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout
     Returns:
         The reason; empty where the road is worth it.
     """
-    device = next(leaves(job.call.forward_arguments)).device.type
-    if share and work.shared < 0.1 * work.operations:
-        return "draws part so early that there is little to share"
-    if not share and work.operations * rows > _LARGE.get(device, 1e12):
-        return "the network is large: its arithmetic takes the time"
     mostly_shared = share and work.shared >= 0.5 * work.operations
     few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, work, layout))
-    return "too few draws fit one batch" if few and not mostly_shared else ""
+    too_few = "too few draws fit one batch" if few and not mostly_shared else ""
+    return why_never(work, share, rows, job) or too_few
 
 
 def _least_folded(rows: int, work: Work, layout: bool) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from captum_uq._inside import hooked_inside, named_tensors, without_hooks
 from captum_uq._trees import leaves, tree_map
+from captum_uq.samplers._affine_layers import affine_layer, affine_of_draws
 from captum_uq.samplers._drawn_tensors import DrawnTensors
 from captum_uq.samplers._forward import Forward, replace_forward
 from captum_uq.samplers._of_no_draw import Hidden
@@ -62,7 +63,7 @@ class FoldedWeights(AbstractContextManager[None]):
     def _for_all_draws(self, module: nn.Module, drawn: DrawnTensors, own: Hidden) -> Callable[[Forward], Forward]:
         """A forward of the module for all draws, without its hooks: those stay around it."""
         bare = without_hooks(module)
-        linear = module if type(module) is nn.Linear and _as_torch_runs_it(module, drawn.names) else None
+        affine = affine_layer(module, drawn.names)
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             arguments = (args, kwargs)
@@ -73,9 +74,9 @@ class FoldedWeights(AbstractContextManager[None]):
             if not self._rows.checked.rows(arguments, size):
                 raise CannotFoldError("a module with drawn weights takes nothing of which the first dimension is rows")
             apart = tree_map(lambda leaf: order.apart(leaf) if leaf.shape[:1] == (size,) else leaf, arguments)
-            stacks = drawn.of(order) if linear is not None and len(args) == 1 else None
-            if linear is not None and stacks is not None:
-                return order.together(_linear(linear, stacks, apart[0][0]))
+            stacks = drawn.of(order) if affine is not None and len(args) == 1 else None
+            if affine is not None and stacks is not None:
+                return order.together(affine_of_draws(affine, stacks, apart[0][0]))
             with own.shown():
                 return tree_map(order.together, _for_each_draw(bare, drawn, order, arguments, apart))
 
@@ -106,31 +107,6 @@ def _for_each_draw(module: nn.Module, drawn: DrawnTensors, order: Order, argumen
 
     results = iter(drawn.run(one, order, rows))
     return tree_map(lambda _: next(results), made[-1])
-
-
-def _as_torch_runs_it(layer: nn.Linear, drawn: Iterable[str]) -> bool:
-    """Whether a layer's forward is its class's, and nothing but its own weight and bias is drawn."""
-    own = {name for name, _ in layer.named_parameters()}
-    return "forward" not in vars(layer) and set(drawn) <= own <= {"weight", "bias"}
-
-
-def _linear(layer: nn.Linear, drawn: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """A linear layer for all draws: what `torch.vmap` makes of it, without its Python; autocast's dtype too.
-
-    Args:
-        layer: An `nn.Linear`.
-        drawn: Its weight ``(D, out, in)``, or its bias ``(D, out)``, or both.
-        inputs: Shape ``(D, U, *, in)``.
-
-    Returns:
-        Shape ``(D, U, *, out)``.
-    """
-    rows = inputs.flatten(1, -2)
-    weight = drawn["weight"] if "weight" in drawn else layer.weight.expand(len(rows), -1, -1)
-    bias = drawn["bias"][:, None] if "bias" in drawn else layer.bias
-    outputs = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias, rows, weight.mT)
-    result: Tensor = outputs.unflatten(1, inputs.shape[1:-1])
-    return result
 
 
 def _by_module(model: nn.Module, names: Container[str]) -> dict[str, dict[str, str]]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import IntegratedGradients, Occlusion, Saliency
+from captum.attr import IntegratedGradients, KernelShap, Occlusion, Saliency
 from torch import nn
 
 from captum_uq import MCDropout, StochasticAttribution
-from captum_uq.execution import sizes
-from captum_uq.samplers import DropConnect, Sampler
+from captum_uq.execution import plan, sizes, worth
+from captum_uq.samplers import DropConnect, NoiseGrad, Sampler
 from roads import hold_equal
 
 
@@ -70,3 +70,29 @@ def test_a_layout_is_worth_more_than_convolutions_with_weights_of_their_own(
     result = StochasticAttribution(method(model), sampler).attribute(torch.ones(rows, 2, 8, 8), **given)
     assert result.execution.road == road
     assert result.execution.channels_last == (method is Occlusion)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "limit", "draws"),
+    [
+        (Saliency, {}, 4 * 96 - 1, 0),
+        (Saliency, {}, 4 * 96, 1),  # the limit is that of its four rows
+        (KernelShap, {"n_samples": 10}, 96 - 1, 0),
+        (KernelShap, {"n_samples": 10}, 96, 1),  # which runs example by example
+    ],
+)
+def test_no_draw_is_run_to_choose_where_every_road_is_slower(
+    method: Any, given: dict[str, Any], limit: int, draws: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row takes 96 operations: a product with 4 x 8 weights and one with 8 x 2, a product and a sum for each."""
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    references, loop_draw = [], plan.loop_draw
+    monkeypatch.setattr(plan, "loop_draw", lambda *args: references.append(args) or loop_draw(*args))
+    monkeypatch.setitem(worth._LARGE, "cpu", limit)
+    uq = StochasticAttribution(method(model), NoiseGrad())
+    result = uq.attribute(torch.ones(4, 4), target=1, n_draws=9, seed=0, **given)
+    assert len(references) == draws
+    if not draws:
+        assert result.execution.reason == (
+            "draws part so early that there is little to share; the network is large: its arithmetic takes the time"
+        )

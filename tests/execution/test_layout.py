@@ -123,7 +123,7 @@ def ensemble() -> Ensemble:
 
 
 LOOPED = {
-    "few draws": lambda: {"n_draws": 7},
+    "few draws": lambda: {"n_draws": 4},
     "an ensemble": lambda: {"n_draws": 3, "sampler": ensemble()},
     "random numbers of its own": lambda: {"estimator_seed": "independent"},
     "a large network": dict,

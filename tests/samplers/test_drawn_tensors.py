@@ -84,8 +84,9 @@ def test_every_draw_is_its_own_network(
             plain = make_method(drawn).attribute(inputs, target=1, **given).detach()
             limit = 1e-9 * float(plain.abs().max())
             torch.testing.assert_close(dist.draws[t], plain, rtol=0, atol=limit)
-    only_linear = network_name == "linear" or sampler_name == "last layer"
-    assert bool(vectorised) == (not large and not only_linear)
+    norms = network_name == "convolutions" and sampler_name != "dropped"  # their scales are drawn too
+    others = sampler_name != "last layer" and (norms or network_name == "attention")
+    assert bool(vectorised) == (not large and others)
 
 
 @pytest.mark.parametrize("large", [False, True])
