@@ -189,8 +189,9 @@ def _oracle(case: Case) -> None:
 
 @contextlib.contextmanager
 def _written(network: nn.Module) -> Iterator[None]:
-    """Other values meanwhile in the memory of a network's tensors."""
-    tensors = [tensor.data for tensor in (*network.parameters(), *network.buffers()) if tensor.is_floating_point()]
+    """Other values meanwhile in the memory of a network's dense tensors."""
+    every = (tensor.data for tensor in (*network.parameters(), *network.buffers()))
+    tensors = [tensor for tensor in every if tensor.is_floating_point() and tensor.layout is torch.strided]
     before = [tensor.clone() for tensor in tensors]
     try:
         for tensor in tensors:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from captum.attr import Attribution, NeuronAttribution
 from torch import nn
@@ -23,7 +23,7 @@ from captum_uq.execution.method import propagates_relevance, wrapped_forward
 from captum_uq.execution.sizes import ONE, Asked, Sizes, sizes
 from captum_uq.execution.trial import NothingShownError, differing_draw, slow_is_refused, tried
 from captum_uq.execution.work import RowCount, Work, forward_work
-from captum_uq.execution.worth import why_never, why_slower
+from captum_uq.execution.worth import FEW, why_never, why_slower
 from captum_uq.samplers.base import Checked, DrawError, original
 
 AUTO = "auto"
@@ -32,7 +32,7 @@ ROADS = (AUTO, LOOP, FOLD, PREFIX)
 _REMEMBERED = 256
 """So many checks of one network are remembered, the last ones."""
 
-_FEW = 5
+_LEAST = 5
 """Fewer draws are no reason to check a faster road, which takes as long as three."""
 
 
@@ -69,13 +69,14 @@ def plan(job: Job, n_draws: int, execution: str, draws_per_eval: int | str) -> E
     assert job.model is not None
     known = _KNOWN.setdefault(job.model, {})
     state = fingerprint(job.model, written=not propagates_relevance(job.call.method))  # Captum's LRP writes them back
-    key = (execution, reason, key_of(job))
+    asked = (execution, reason, min(n_draws, FEW))
+    key = (asked, key_of(job))
     before, choice = known.get(key, (None, None))
     if choice is None or before != state:
         with isolated():
             choice = _laid_out(job, reason) if reason else _choose(job, how, n_draws, execution)
         if choice.holds:
-            known[key] = known[execution, reason, key_of(job)] = state, choice  # some methods keep what a call makes
+            known[key] = known[asked, key_of(job)] = state, choice  # some methods keep what a call makes
             while len(known) > _REMEMBERED:
                 del known[next(iter(known))]
     job.checked = choice.checked
@@ -102,7 +103,7 @@ def _obstacles(job: Job, how: Folding, n_draws: int, execution: str) -> Iterator
     yield job.model is None or job.call.forward_arguments is None, "the network or its inputs are not known"
     forward_func = job.call.method.forward_func
     yield original(forward_func) is not forward_func, "the network is compiled"
-    yield execution == AUTO and n_draws < _FEW, f"fewer than {_FEW} draws are not worth a check of a faster road"
+    yield execution == AUTO and n_draws < _LEAST, f"fewer than {_LEAST} draws are not worth a check of a faster road"
 
 
 @dataclass(frozen=True)
@@ -133,38 +134,62 @@ def _choose(job: Job, how: Folding, n_draws: int, execution: str) -> _Choice:
     Raises:
         DrawError: The network draws something that cannot be held for a draw.
     """
+    layout = may_be_laid_out(job, how) and better_laid_out(job)
     works, hopeless = _counted(job, how, execution)
     if hopeless:
-        return _Choice(LOOP, hopeless, ONE, may_be_laid_out(job, how) and better_laid_out(job))
-    count = RowCount()
+        return _Choice(LOOP, hopeless, ONE, layout)
+    rows = RowCount()
     try:
         other = differing_draw(job, n_draws)
-        with wrapped_forward(job.call.method, count.counting):
-            reference = loop_draw(job, other)
+        with wrapped_forward(job.call.method, rows.counting):
+            seen = _Seen(layout, works, other, loop_draw(job, other), rows)
     except DrawError:
         raise
     except NothingShownError as error:
-        return _Choice(LOOP, str(error), ONE, may_be_laid_out(job, how) and better_laid_out(job), holds=False)
+        return _Choice(LOOP, str(error), ONE, layout, holds=False)
     except Exception as error:  # the loop will say it
         return _Choice(LOOP, f"the loop raised {type(error).__name__}", holds=False)
-    layout = may_be_laid_out(job, how) and better_laid_out(job)
+    return _first_road(job, how, n_draws, execution, seen)
+
+
+class _Seen(NamedTuple):
+    """What is known before a road is tried.
+
+    Attributes:
+        layout: Whether the network sees pictures with their channels last.
+        works: What a forward does, where that was counted.
+        draw: A draw unlike draw 0.
+        result: Its attributions and predictions, by the loop.
+        rows: How many rows its forwards had.
+    """
+
+    layout: bool
+    works: Mapping[bool, Work]
+    draw: int
+    result: tuple[Any, Any]
+    rows: RowCount
+
+
+def _first_road(job: Job, how: Folding, n_draws: int, execution: str, seen: _Seen) -> _Choice:
+    """The first road that is worth it and gives the loop's values."""
     refused, holds = list[str](), True
     for share in _candidates(how, execution):
         road = PREFIX if share else FOLD
         try:
             with slow_is_refused():
-                work = works[share] if share in works else forward_work(job, share)
-                many = sizes(work, share, _asked(job.call.method, how, count), job)
-                slower = why_slower(work, share, count.usual, many, job, layout) if execution == AUTO else ""
+                work = seen.works[share] if share in seen.works else forward_work(job, share)
+                many = sizes(work, share, _asked(job.call.method, how, seen.rows), job)
+                usual = seen.rows.usual
+                slower = why_slower(work, share, usual, many, job, seen.layout, n_draws) if execution == AUTO else ""
                 if not slower:
-                    checked = tried(job, how, share, layout, reference, other)
+                    checked = tried(job, how, share, seen.layout, seen.result, seen.draw)
                     reason = "; ".join(refused) or how.reason
-                    return _Choice(road, reason, many, layout, checked=checked)
+                    return _Choice(road, reason, many, seen.layout, checked=checked)
             refused.append(slower)
         except Exception as error:
             refused.append(f"{road} is not possible: {error}")
             holds &= not isinstance(error, NothingShownError)
-    return _Choice(LOOP, "; ".join(refused), ONE, layout, holds)
+    return _Choice(LOOP, "; ".join(refused), ONE, seen.layout, holds)
 
 
 def _counted(job: Job, how: Folding, execution: str) -> tuple[dict[bool, Work], str]:

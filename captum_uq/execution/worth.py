@@ -18,6 +18,9 @@ _TOGETHER_CONVOLVED = 4
 """So many for each row of a draw where every draw convolves with weights of its own, for which the layout does nothing:
 a loop that is laid out is faster from a few rows."""
 
+FEW = 8
+"""Fewer draws of weights must all fit one eval: to lay weights side by side for some of them costs what it saves."""
+
 
 def why_never(work: Work, share: bool, rows: int, job: Job) -> str:
     """Why a road could not be faster than the next one, whatever the memory: that is told before the method runs.
@@ -39,7 +42,7 @@ def why_never(work: Work, share: bool, rows: int, job: Job) -> str:
     return ""
 
 
-def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool) -> str:
+def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout: bool, n_draws: int) -> str:
     """Why a road would not be faster than the next one.
 
     Args:
@@ -49,16 +52,19 @@ def why_slower(work: Work, share: bool, rows: int, many: Sizes, job: Job, layout
         many: How many draws run at once.
         job: The call.
         layout: Whether a loop would show the network pictures with their channels last.
+        n_draws: How many draws there are, `T`.
 
     Returns:
         The reason; empty where the road is worth it.
     """
     mostly_shared = share and work.shared >= 0.5 * work.operations
-    few = many.cached < (_TOGETHER_BEHIND if share else _least_folded(rows, work, layout))
-    too_few = "too few draws fit one batch" if few and not mostly_shared else ""
+    least = _TOGETHER_BEHIND if share else _least_folded(rows, work, layout, n_draws)
+    too_few = "too few draws fit one batch" if many.cached < least and not mostly_shared else ""
     return why_never(work, share, rows, job) or too_few
 
 
-def _least_folded(rows: int, work: Work, layout: bool) -> int:
+def _least_folded(rows: int, work: Work, layout: bool, n_draws: int) -> int:
     """How many draws that share nothing must fit one eval."""
-    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows) if layout and work.drawn_bytes else _TOGETHER
+    if not work.drawn_bytes:
+        return _TOGETHER
+    return max(_TOGETHER, _TOGETHER_CONVOLVED * rows if layout else 0, n_draws if n_draws < FEW else 0)

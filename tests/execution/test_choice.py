@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_uq import MCDropout, StochasticAttribution
 from captum_uq.execution import plan, sizes, worth
+from captum_uq.execution.sizes import Sizes
 from captum_uq.samplers import DropConnect, NoiseGrad, Sampler
 from roads import hold_equal
 
@@ -96,3 +97,25 @@ def test_no_draw_is_run_to_choose_where_every_road_is_slower(
         assert result.execution.reason == (
             "draws part so early that there is little to share; the network is large: its arithmetic takes the time"
         )
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n_draws", "draws_that_fit", "road"),
+    [
+        (NoiseGrad(), 7, 7, "fold"),
+        (NoiseGrad(), 7, 6, "loop"),
+        (NoiseGrad(), 8, 6, "fold"),
+        (MCDropout(), 7, 6, "fold"),  # has no weights to lay side by side
+    ],
+)
+def test_few_draws_of_weights_run_all_at_once_or_one_by_one(
+    sampler: Sampler, n_draws: int, draws_that_fit: int, road: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    monkeypatch.setattr(plan, "sizes", lambda *_: Sizes(draws_that_fit, draws_that_fit, 0))
+    uq = StochasticAttribution(Saliency(model), sampler)
+    result = uq.attribute(torch.ones(1, 4), target=1, n_draws=n_draws, seed=0)
+    assert result.execution.road == road
+    assert ("too few draws fit one batch" in result.execution.reason) == (road == "loop")
+    more = uq.attribute(torch.ones(1, 4), target=1, n_draws=9, seed=0)
+    assert more.execution.road == "fold"

@@ -22,6 +22,7 @@ from captum_uq.samplers import (
     WeightSamples,
     from_callable,
 )
+from captum_uq.testing import check_sampler
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta")
 LAYOUTS = {"dense": torch.Tensor.clone, "COO": torch.Tensor.to_sparse, "CSR": torch.Tensor.to_sparse_csr}
@@ -89,6 +90,13 @@ def test_a_draw_of_a_network_with_a_sparse_matrix_is_its_oracle(make, layout, tr
     with sampler.draw(1, x, model=network):
         network(x)
     assert checked_state(network) == before
+
+
+@every_sampler
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_laws_hold_for_a_network_with_a_sparse_matrix(make, layout):
+    nets = others(layout)
+    check_sampler(lambda: make(nets), made(layout), torch.randn(4, 5, generator=torch.Generator().manual_seed(2)))
 
 
 @pytest.mark.parametrize("layout", ["COO", "CSR"])
