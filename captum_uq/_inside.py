@@ -93,6 +93,11 @@ def named_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return parameters + buffers
 
 
+def as_written(name: str) -> str:
+    """The name of a parameter or buffer without what `torch.compile` puts into it."""
+    return name.replace("_orig_mod.", "")
+
+
 def _there(own: Mapping[str, Tensor | None], prefix: str) -> list[tuple[str, Tensor]]:
     """Those of a module that are not None."""
     return [(prefix + name, tensor) for name, tensor in own.items() if tensor is not None] if own else []

@@ -148,7 +148,7 @@ class DistributionAttribution(MovableDistribution):
         """Puts the draws of two results on the same attribution together.
 
         Args:
-            other: More draws of the same method, target and shape, from another seed or another sampler. Two
+            other: More draws for the same inputs, method, target and shape, from another seed or another sampler. Two
                 runs of an ensemble hold the same members whatever their seeds: do not merge those. Give another
                 sampler another seed too: at one seed some share their random numbers (`NoiseGrad` and
                 `VariationalDropout`, `MCDropout` at two rates), and their draws are not independent.

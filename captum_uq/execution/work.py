@@ -57,7 +57,7 @@ def forward_work(job: Job, share: bool) -> Work:
         rows.when_parted = lambda: shared.append((counter.get_total_flops(), memory.total))
         job.call.method.forward_func(*arguments, torch.zeros(1, dtype=torch.int64, device=arguments[0].device))
         before, size = shared[0] if shared else (0, 0)
-        drawn = sum(tensor.nbytes for name, tensor in own if name in rows.checked.drawn)
+        drawn = sum(tensor.nbytes for name, tensor in own if any(name in names for names in rows.checked.drawn))
         return Work(counter.get_total_flops(), before, memory.total, size, drawn)
 
 

@@ -99,8 +99,18 @@ def _check_attributions(inputs: tuple[Tensor, ...], attributions: tuple[Tensor, 
             raise ValueError(
                 "attributions must have the shape of their inputs, or 1 in the dimensions that flip together "
                 f"((N, 1, H, W) ranks pixels): got {tuple(a.shape)} for inputs of {tuple(x.shape)}. "
-                "Reduce with .sum(1, keepdim=True), or add the missing dimension with .unsqueeze(1)."
+                f"{_way_to_shape(x, a)}"
             )
+
+
+def _way_to_shape(x: Tensor, attribution: Tensor) -> str:
+    """How attributions of another shape come to rank the features of an input."""
+    if attribution.ndim > x.ndim and attribution.shape[: x.ndim] == x.shape:
+        return "Pool what is behind, as the dimensions of an embedding: dist.map(lambda draw: draw.sum(-1))."
+    return (
+        "Reduce with .sum(1, keepdim=True), or add the missing dimension with .unsqueeze(1); of a distribution "
+        "dist.map(lambda draw: draw.sum(1, keepdim=True))."
+    )
 
 
 def _group(inputs: tuple[Tensor, ...], maps: list[Tensor], masks: tuple[Tensor, ...], group_relevance: str) -> Features:

@@ -30,7 +30,7 @@ class FlippingOptions(TypedDict, total=False):
     """The keyword options of ``pixel_flipping`` but for ``mode``; its documentation explains each."""
 
     order: Literal["morf", "lerf", "random"]
-    n_steps: int
+    n_steps: int | None
     max_fraction: float
     score: str | ScoreFunction
     perturb_func: Fill | tuple[Fill, ...] | PerturbFunction | None

@@ -8,12 +8,16 @@ from captum_uq.metrics._features import Features
 __all__ = ["schedule"]
 
 
-def schedule(features: Features, n_steps: int, max_fraction: float) -> tuple[Tensor, Tensor]:
+_STEPS = 32
+"""So many where the user does not say how many, and examples have as many features."""
+
+
+def schedule(features: Features, n_steps: int | None, max_fraction: float) -> tuple[Tensor, Tensor]:
     """Number and true share of features flipped at each point.
 
     Args:
         features: The features of the batch.
-        n_steps: Number of steps ``K``.
+        n_steps: Number of steps ``K``; None for 32, or as many as every example has features to flip.
         max_fraction: Share of the features flipped at the end.
 
     Returns:
@@ -25,6 +29,8 @@ def schedule(features: Features, n_steps: int, max_fraction: float) -> tuple[Ten
     """  # noqa: DOC502 (raised by the helper)
     n_features = features.relevance.shape[1]
     sizes = [n_features] if features.present is None else features.counts.tolist()
+    if n_steps is None:
+        n_steps = min(_STEPS, *(max(1, _flipped(size, max_fraction)) for size in set(sizes)))
     rows = {size: _flip_counts(size, n_steps, max_fraction) for size in set(sizes)}
     table = list(rows.values()) if len(rows) == 1 else [rows[size] for size in sizes]
     shares = [[count / size for count in row] for row, size in zip(table, sizes, strict=False)]
@@ -50,7 +56,7 @@ def _flip_counts(n_features: int, n_steps: int, max_fraction: float) -> list[int
     Raises:
         ValueError: More steps than features to flip.
     """
-    flipped = min(n_features, int(max_fraction * n_features + 0.5))
+    flipped = _flipped(n_features, max_fraction)
     if not flipped:
         raise ValueError(
             f"max_fraction={max_fraction!r} of {n_features} features is none. Pass {1 / n_features:.2g} or more to "
@@ -65,3 +71,8 @@ def _flip_counts(n_features: int, n_steps: int, max_fraction: float) -> list[int
     if -(-flipped // size) == n_steps:
         return [min(size * k, flipped) for k in range(n_steps + 1)]
     return [(2 * k * flipped + n_steps) // (2 * n_steps) for k in range(n_steps + 1)]
+
+
+def _flipped(n_features: int, max_fraction: float) -> int:
+    """How many features of an example are flipped at the end."""
+    return min(n_features, int(max_fraction * n_features + 0.5))

@@ -34,7 +34,7 @@ def pixel_flipping(
     *,
     mode: Literal["deletion", "insertion"] = "deletion",
     order: Literal["morf", "lerf", "random"] = "morf",
-    n_steps: int = 32,
+    n_steps: int | None = None,
     max_fraction: float = 1.0,
     score: str | ScoreFunction = "output",
     perturb_func: Fill | tuple[Fill, ...] | PerturbFunction | None = None,
@@ -71,7 +71,8 @@ def pixel_flipping(
         mode: ``"deletion"`` or ``"insertion"``.
         order: ``"morf"`` flips the most relevant first, ``"lerf"`` the least relevant, ``"random"`` ignores the map,
             NaN in it included.
-        n_steps: Number of steps ``K``, at most the number of features to flip.
+        n_steps: Number of steps ``K``, at most the number of features to flip; None for 32, or for one at a time where
+            there are fewer features.
         max_fraction: Share of the features flipped at the end, in (0, 1].
         score: ``"output"``, ``"softmax"``, ``"log_softmax"``, ``"margin"`` (target minus the best other class), or
             ``score(outputs, target) -> (R,)``, each row for itself, in floats, integers or bools. Outputs of half
@@ -113,7 +114,11 @@ def pixel_flipping(
         tensor([2.3333])
     """  # noqa: DOC502 (most are raised by the helpers)
     choices = {"mode": mode, "order": order, "tie_break": tie_break, "nan_policy": nan_policy}
-    whole = {"n_steps": n_steps, "seed": seed, "max_examples_per_batch": max_examples_per_batch}
+    whole = {
+        "n_steps": 1 if n_steps is None else n_steps,
+        "seed": seed,
+        "max_examples_per_batch": max_examples_per_batch,
+    }
     check_options(choices | {"group_relevance": group_relevance}, whole, max_fraction, score, forward_func)
     warn_of_live_layers(forward_func)
     tensors = as_tuple(inputs, "inputs")

@@ -5,8 +5,9 @@ Under autocast it runs in the dtype of the layers themselves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import get_args
+import functools
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ Affine = nn.Linear | Convolution
 _CONVOLVE: tuple[Callable[..., Tensor], ...] = (functional.conv1d, functional.conv2d, functional.conv3d)
 
 
-def affine_layer(module: nn.Module, drawn: Iterable[str]) -> Affine | None:
+def affine_layer(module: nn.Module, drawn: Collection[str]) -> Affine | None:
     """A module as a layer that runs as one operation for all draws.
 
     Args:
@@ -31,12 +32,30 @@ def affine_layer(module: nn.Module, drawn: Iterable[str]) -> Affine | None:
         The module, if its forward is that of `nn.Linear` or of a convolution that pads with 0, and it has nothing but
         a weight and a bias; else None.
     """
-    if not isinstance(module, Affine) or own_class(module) not in get_args(Affine) or "forward" in vars(module):
+    if not isinstance(module, Affine) or not _written_by_torch(module):
         return None
     if isinstance(module, Convolution) and module.padding_mode != "zeros":
         return None
     own = {name for name, _ in module.named_parameters()}
     return module if set(drawn) <= own <= {"weight", "bias"} else None
+
+
+def _written_by_torch(module: nn.Module) -> bool:
+    """Whether a layer runs as torch wrote it; people change how one convolves, for one layer or for all."""
+    kind = own_class(module)
+    return (
+        kind in _METHODS
+        and _METHODS[kind] == _methods_of(kind)
+        and vars(module).keys().isdisjoint(("forward", "_conv_forward"))
+    )
+
+
+def _methods_of(kind: type[nn.Module]) -> tuple[Any, ...]:
+    return kind.forward, getattr(kind, "_conv_forward", None)
+
+
+_METHODS = {kind: _methods_of(kind) for kind in get_args(Affine)}
+"""The layers' own methods, as they are when this file is read."""
 
 
 def affine_of_draws(layer: Affine, drawn: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
@@ -50,17 +69,24 @@ def affine_of_draws(layer: Affine, drawn: Mapping[str, Tensor], inputs: Tensor) 
     Returns:
         Shape ``(D, U, *outputs)``.
     """
-    weight, bias = (
-        drawn[name] if name in drawn else _repeated(layer, name, len(inputs)) for name in ("weight", "bias")
-    )
-    assert weight is not None
+    if "weight" not in drawn:
+        return _shared(layer, drawn["bias"], inputs)
+    weight, bias = drawn["weight"], drawn.get("bias")
+    if bias is None and layer.bias is not None:
+        bias = layer.bias.expand(len(inputs), -1)
     return _linear(weight, bias, inputs) if isinstance(layer, nn.Linear) else _convolved(layer, weight, bias, inputs)
 
 
-def _repeated(layer: Affine, name: str, count: int) -> Tensor | None:
-    """What a layer has in every draw."""
-    own: Tensor | None = getattr(layer, name)
-    return None if own is None else own.expand(count, *own.shape)
+def _shared(layer: Affine, bias: Tensor, inputs: Tensor) -> Tensor:
+    """One layer for all rows, whose weight is the same in every draw."""
+    rows = inputs.flatten(0, 1)
+    if isinstance(layer, nn.Linear):
+        outputs, behind = functional.linear(rows, layer.weight), 0
+    else:
+        outputs, behind = _convolution(layer)(rows, layer.weight, None), len(layer.kernel_size)
+    spread = bias.to(outputs.dtype).view(len(bias), *[1] * (outputs.dim() - 1 - behind), -1, *[1] * behind)
+    result: Tensor = outputs.unflatten(0, inputs.shape[:2]) + spread
+    return result
 
 
 def _linear(weight: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:
@@ -74,14 +100,14 @@ def _linear(weight: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:
 def _convolved(layer: Convolution, weight: Tensor, bias: Tensor | None, inputs: Tensor) -> Tensor:
     """One convolution whose groups are the draws; nothing is copied where each has one row."""
     count = len(inputs)
-    outputs = _CONVOLVE[len(layer.kernel_size) - 1](
-        inputs.transpose(0, 1).flatten(1, 2),
-        weight.flatten(0, 1),
-        None if bias is None else bias.flatten(),
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        count * layer.groups,
-    )
+    rows, biases = inputs.transpose(0, 1).flatten(1, 2), None if bias is None else bias.flatten()
+    outputs = _convolution(layer, count)(rows, weight.flatten(0, 1), biases)
     result: Tensor = outputs.unflatten(1, (count, -1)).transpose(0, 1)
     return result
+
+
+def _convolution(layer: Convolution, times: int = 1) -> Callable[..., Tensor]:
+    """A layer's convolution as a function of its input, weight and bias, for so many times its groups."""
+    convolve, groups = _CONVOLVE[len(layer.kernel_size) - 1], times * layer.groups
+    options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": groups}
+    return functools.partial(convolve, **options)

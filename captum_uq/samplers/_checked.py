@@ -22,12 +22,12 @@ class Checked:
 
     Attributes:
         sizes: First dimensions of tensors that are no rows: a table of positions, a mask over tokens.
-        drawn: Names of the weights that were drawn.
+        drawn: Names of the weights that were drawn together: fewer of them run other modules as a whole.
         done: Whether the check is over, and nothing new may come.
     """
 
     sizes: set[int] = field(default_factory=set)
-    drawn: set[str] = field(default_factory=set)
+    drawn: set[frozenset[str]] = field(default_factory=set)
     done: bool = False
 
     def rows(self, tree: Any, size: int) -> list[Tensor]:
@@ -46,9 +46,10 @@ class Checked:
         """Weights are drawn.
 
         Raises:
-            CannotFoldError: The check has not seen them drawn.
+            CannotFoldError: The check has not seen these drawn, and no others.
         """
+        names = frozenset(drawn)
         if not self.done:
-            self.drawn |= set(drawn)
-        if new := sorted(set(drawn) - self.drawn):
-            raise CannotFoldError(f"the check did not see {new[0]} drawn")
+            self.drawn.add(names)
+        if names not in self.drawn:
+            raise CannotFoldError("the check did not see these weights drawn, but others")

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from captum_uq._inside import as_written
 from captum_uq._tensors import address, same_values
 from captum_uq.samplers._options import Options, first_difference, options_inside
 from captum_uq.samplers._weights import names_of, tensors_of, written_tensors
@@ -121,7 +122,7 @@ class Matcher:
     @functools.cached_property
     def _state(self) -> set[str]:
         """What a state dict of the model holds: not every buffer need be in it."""
-        return {name.replace("_orig_mod.", "") for name in self._model.state_dict()} & self._names.keys()
+        return {as_written(name) for name in self._model.state_dict()} & self._names.keys()
 
     def _check_names(self, names: set[str], label: str, partial: bool) -> None:
         if names == self._names.keys():
@@ -146,7 +147,7 @@ def stored_values(member: Member) -> dict[str, Any]:
     values = dict[str, Any]()
     for name, value in member.items():
         if isinstance(value, Tensor):
-            values[name.replace("_orig_mod.", "")] = value.detach()
+            values[as_written(name)] = value.detach()
         elif not str(name).endswith(_EXTRA_STATE):
             if isinstance(value, (Mapping, nn.Module)):
                 raise TypeError(

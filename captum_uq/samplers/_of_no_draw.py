@@ -12,10 +12,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captum_uq._inside import replace_tensors
+from captum_uq._trees import leaves
 from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError
+
+_ONE_DRAW = "what reads weights that are drawn must meet those of one draw"
 
 _WHAT_IT_IS = frozenset(
     getattr(torch.Tensor, name).__get__
@@ -47,7 +51,7 @@ class OfNoDraw(torch.Tensor):
             CannotFoldError: It does.
         """
         if func not in _WHAT_IT_IS:
-            raise CannotFoldError("what reads weights that are drawn must meet those of one draw")
+            raise CannotFoldError(_ONE_DRAW)
         answered: Any = super()
         return answered.__torch_function__(func, types, args, kwargs)
 
@@ -57,6 +61,33 @@ class OfNoDraw(torch.Tensor):
         made = tensor.detach().requires_grad_(tensor.requires_grad).as_subclass(cls)
         made.of_draws, made.under_way = of_draws, under_way
         return made
+
+
+class OnlyDrawn(TorchFunctionMode):
+    """Refuses every computation with weights that are drawn, wherever they were found: in a list, by `parameters`.
+
+    Args:
+        own: The network's own tensors that are drawn.
+        watched: Whether a forward is under way, in which none may compute with them.
+    """
+
+    def __init__(self, own: Iterable[Tensor], watched: Callable[[], bool]) -> None:
+        super().__init__()
+        self._own, self._watched = {id(tensor): tensor for tensor in own}, watched
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run what computes with other tensors.
+
+        Raises:
+            CannotFoldError: It computes with one of them.
+        """
+        kwargs = kwargs or {}
+        read = func not in _WHAT_IT_IS and self._watched()
+        if read and any(id(leaf) in self._own for leaf in leaves((args, kwargs))):
+            raise CannotFoldError(_ONE_DRAW)
+        return func(*args, **kwargs)
 
 
 class _StandIns(dict[str, Any]):

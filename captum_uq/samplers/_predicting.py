@@ -124,7 +124,15 @@ class Predicting:
 
         Returns:
             ``(*inputs) -> (N, *outputs)``.
-        """
+
+        Raises:
+            TypeError: The model is no module.
+            ValueError: ``n_draws`` is no number of draws that there are.
+        """  # noqa: DOC502 -- the second is raised by the check
+        if model is not None and not isinstance(model, nn.Module):
+            raise TypeError(f"predictive takes a torch.nn.Module first, got {model!r}. A number is n_draws={model!r}.")
+        if n_draws is not None:
+            self.check_draws(n_draws)
 
         def predict(*inputs: Tensor) -> Tensor:
             outputs = self.outputs(inputs, n_draws, seed=seed, model=model)

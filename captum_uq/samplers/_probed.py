@@ -70,8 +70,9 @@ def of_whole_batch(model: nn.Module, error: Exception) -> str:
     """What an error says of a network that does not run on one row."""
     return (
         f"MCDropout holds for every row what the network draws for one, but {type(model).__name__} needs its whole "
-        f"batch: on one row it raised {type(error).__name__}: {error} Use a sampler of weights, such as "
-        "captum_uq.samplers.DropConnect, or give the graph a dimension of rows before its nodes."
+        f"batch: on one row it raised {type(error).__name__}: {error!s:.300}. Inputs are (N, *F), so that one example "
+        "is x[None], and what goes with the rows is a tensor (N, ...), no list. A network over the nodes of a graph "
+        "takes a dimension of rows before them, or a sampler of weights, such as captum_uq.samplers.DropConnect."
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from captum_uq._bulk import fill_bernoulli, fill_standard_normal
 from captum_uq._caches import forget_weights
-from captum_uq._inside import named_tensors
+from captum_uq._inside import as_written, named_tensors
 from captum_uq.samplers._folded_weights import FoldedWeights
 from captum_uq.samplers.base import BoundSampler, Rows
 
@@ -27,7 +27,7 @@ Weights = Mapping[str, Tensor]
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:
     """The parameters by name; tied ones once, under their first name; a compiled part's name as it was written."""
-    return {_written(name): parameter for name, parameter in model.named_parameters()}
+    return {as_written(name): parameter for name, parameter in model.named_parameters()}
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -46,11 +46,7 @@ def names_of(model: nn.Module) -> dict[str, str]:
 
 def written_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Parameters and buffers under every name that they have; a compiled part's as it was written."""
-    return [(_written(name), tensor) for name, tensor in named_tensors(model)]
-
-
-def _written(name: str) -> str:
-    return name.replace("_orig_mod.", "")
+    return [(as_written(name), tensor) for name, tensor in named_tensors(model)]
 
 
 def standard_normal(like: Tensor, seed: int, *path: int | str) -> Tensor:

@@ -39,10 +39,10 @@ class Ensemble(Sampler):
 
     def __init__(self, members: Sequence[Member], model: nn.Module | None = None) -> None:
         super().__init__(model)
-        if isinstance(members, (nn.ModuleList, nn.Sequential)):
+        if isinstance(members, nn.ModuleList):
             members = list(members)
         if not isinstance(members, Sequence) or isinstance(members, str):
-            raise TypeError(f"Ensemble takes a list of modules or of state dicts, got {type(members).__name__}.")
+            raise TypeError(f"Ensemble takes a list of modules or of state dicts, got one {type(members).__name__}.")
         if len(members) < 2:
             raise NothingToDrawError(
                 f"Ensemble has nothing to draw: it looks for at least two members, got {len(members)}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -80,12 +80,17 @@ class Laplace(Sampler):
 
         Raises:
             ImportError: laplace-torch is not installed.
-        """  # noqa: DOC502 -- raised by the helper
+            TypeError: An option has a name of its own here.
+            ValueError: There is no such likelihood, or the targets of a classification are no classes.
+        """  # noqa: DOC502 -- raised by the helpers
+        _check_options(likelihood, options)
         laplace = _laplace_torch()
         network = copy.deepcopy(original(model))
         evaluation_mode(network)
         la = laplace.Laplace(network, likelihood, subset_of_weights=subset, hessian_structure=hessian, **options)
         with isolated():  # a loader takes random numbers, even one that does not shuffle
+            if likelihood == "classification":
+                _check_classes(next(iter(loader)))
             la.fit(loader)
             if prior_precision is not None:
                 la.prior_precision = prior_precision
@@ -154,6 +159,34 @@ def _laplace_torch() -> Any:
         return importlib.import_module("laplace")
     except ImportError as error:
         raise ImportError("Laplace.fit needs laplace-torch: pip install 'captum-uq[laplace]'.") from error
+
+
+def _check_options(likelihood: str, options: Mapping[str, Any]) -> None:
+    """Refuse what laplace-torch would refuse without a way out.
+
+    Raises:
+        TypeError: An option has a name of its own here.
+        ValueError: There is no such likelihood.
+    """
+    if likelihood not in ("classification", "regression", "reward_modeling"):
+        raise ValueError(f"likelihood is 'classification' or 'regression', got {likelihood!r}.")
+    for name, own in (("subset_of_weights", "subset"), ("hessian_structure", "hessian")):
+        if name in options:
+            raise TypeError(f"{name}= of laplace-torch is {own}= here: {own}={options[name]!r}.")
+
+
+def _check_classes(batch: Any) -> None:
+    """Refuse targets that are no classes.
+
+    Raises:
+        ValueError: They are numbers with a fraction.
+    """
+    targets = batch[1] if isinstance(batch, (tuple, list)) and len(batch) == 2 else None
+    if isinstance(targets, Tensor) and targets.is_floating_point():
+        raise ValueError(
+            f"The targets of a classification are classes, whole numbers (N,), got {targets.dtype} of shape "
+            f"{tuple(targets.shape)}. Of a regression: Laplace.fit(..., likelihood='regression')."
+        )
 
 
 class _PrivateNormals(TorchFunctionMode):

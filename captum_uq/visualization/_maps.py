@@ -36,7 +36,7 @@ def checked_distribution(dist: object) -> None:
     Raises:
         TypeError: If it is no distribution; the message names the way from a tuple to one.
     """  # noqa: DOC502 (raised in the check)
-    require_distribution(dist, "a plot", "plain maps are Captum's")
+    require_distribution(dist, "a plot", "plain maps are Captum's, and predictions are shown of the distribution")
 
 
 def only_example(
@@ -188,7 +188,8 @@ def display_image(image: Image, size: tuple[int, ...]) -> npt.NDArray[np.float64
     if pixels.shape[:2] != size or pixels.ndim > 3 or pixels.size == 0:
         raise ValueError(
             f"original_image does not fit attributions of height and width {size}: got shape "
-            f"{tuple(getattr(image, 'shape', ()))}. A tensor is (C, H, W) or (H, W), a numpy array (H, W, C) or (H, W)."
+            f"{tuple(getattr(image, 'shape', ()))}. A tensor is (C, H, W) or (H, W), a numpy array (H, W, C) or "
+            "(H, W). Maps of a layer take its size by dist.map(lambda draw: LayerAttribution.interpolate(draw, size))."
         )
     values = pixels.astype(np.float64)
     if not np.isfinite(values).all():
