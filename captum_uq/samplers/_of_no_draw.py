@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from captum_uq._inside import replace_tensors
-from captum_uq._trees import leaves
 from captum_uq.samplers._order import Order
 from captum_uq.samplers._prefix import CannotFoldError
 
@@ -84,10 +83,14 @@ class OnlyDrawn(TorchFunctionMode):
             CannotFoldError: It computes with one of them.
         """
         kwargs = kwargs or {}
-        read = func not in _WHAT_IT_IS and self._watched()
-        if read and any(id(leaf) in self._own for leaf in leaves((args, kwargs))):
+        if self._watched() and func not in _WHAT_IT_IS and (self._among(args) or self._among(kwargs.values())):
             raise CannotFoldError(_ONE_DRAW)
         return func(*args, **kwargs)
+
+    def _among(self, values: Iterable[Any]) -> bool:
+        """Whether some of a function's arguments are such tensors, or lists of them: a walk over trees takes longer."""
+        own = self._own
+        return any(id(value) in own or (isinstance(value, (tuple, list)) and self._among(value)) for value in values)
 
 
 class _StandIns(dict[str, Any]):

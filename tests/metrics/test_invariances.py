@@ -229,3 +229,20 @@ def test_the_result_stays_in_the_dtype_of_the_model_and_on_the_device_of_the_inp
         assert curve.scores.device == inputs.device
     half = deletion(lambda x: x.to(torch.bfloat16).sum((1, 2, 3)), inputs, maps, n_steps=5)
     assert half.scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("features", "max_fraction", "steps"), [(8, 1.0, 8), (8, 0.5, 4), (40, 1.0, 32), (40, 0.5, 20)]
+)
+def test_as_many_steps_as_features_where_none_are_asked_for(features, max_fraction, steps):
+    x = torch.rand(3, features)
+    curve = deletion(lambda rows: rows.sum(1), x, x, max_fraction=max_fraction)
+    asked = deletion(lambda rows: rows.sum(1), x, x, max_fraction=max_fraction, n_steps=steps)
+    assert torch.equal(curve.scores, asked.scores)
+    assert torch.equal(curve.fractions, asked.fractions)
+
+
+def test_steps_where_examples_have_other_numbers_of_features():
+    masks = torch.tensor([[0, 1, 2, 3], [0, 0, 1, 1]])
+    x = torch.rand(2, 4)
+    assert deletion(lambda rows: rows.sum(1), x, x, feature_mask=masks).scores.shape == (2, 3)

@@ -72,6 +72,8 @@ def test_nothing_random_is_no_answer(make, model, message):
 def test_fewer_than_two_members_or_samples_are_no_distribution():
     with pytest.raises(NothingToDrawError, match="at least two members, got 1"):
         Ensemble([KIND.network()])
+    with pytest.raises(TypeError, match="got one Sequential"):  # whose layers are no members
+        Ensemble(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
     with pytest.raises(NothingToDrawError, match="at least two samples, got 0"):
         WeightSamples([])
 
@@ -317,3 +319,27 @@ def test_a_network_under_dropout_is_the_network_that_it_was_made_of(make):
     with MCDropout(p=0.3).draw(1, x, model=network):
         assert make(nets).outputs(x, 3, model=network).shape == expected.shape
     assert make([drawn, *nets]).outputs(x, 3, model=network).shape == expected.shape
+
+
+LAPLACE = {
+    "another likelihood": (
+        {"likelihood": "regresion"},
+        ValueError,
+        "'classification' or 'regression', got 'regresion'",
+    ),
+    "weights by their other name": ({"subset_of_weights": "all"}, TypeError, "subset='all'"),
+    "the Hessian by its other name": ({"hessian_structure": "diag"}, TypeError, "hessian='diag'"),
+}
+
+
+@pytest.mark.parametrize(("options", "kind", "message"), LAPLACE.values(), ids=LAPLACE)
+def test_options_of_a_laplace_fit(options, kind, message):
+    with pytest.raises(kind, match=message):
+        Laplace.fit(nn.Linear(5, 3), [], **options)
+
+
+def test_a_number_is_no_network():
+    with pytest.raises(TypeError, match="A number is n_draws=20"):
+        MCDropout().predictive(20)
+    with pytest.raises(ValueError, match="positive integer, got 0"):
+        MCDropout().predictive(KIND.network(), 0)
